@@ -1,7 +1,12 @@
 //! (door to be written)
 
+#[cfg(test)]
+mod matrix;
+mod password;
 mod policy;
+mod remembered;
 mod scopes;
+mod secret;
 mod signature;
 mod throttle;
 mod token;
