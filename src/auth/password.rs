@@ -10,9 +10,13 @@
 
 use std::fmt;
 
+use argon2::password_hash::phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, PasswordHash, Version};
+use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
+
+use super::secret;
+use crate::metadata::PasswordHash;
 
 /// A password as a user may choose it.
 ///
@@ -29,6 +33,9 @@ pub enum PasswordError {
     /// It is not worth hashing.
     #[error("a password has at most {} bytes", Password::MAX_LEN)]
     TooLong,
+    /// It would be taken for an access token.
+    #[error("a password does not look like an access token")]
+    Token,
 }
 
 impl Password {
@@ -48,6 +55,7 @@ impl TryFrom<&str> for Password {
     fn try_from(text: &str) -> Result<Self, PasswordError> {
         match text.len() {
             ..Self::MIN_LEN => Err(PasswordError::TooShort),
+            _ if secret::kind_of(text).is_some() => Err(PasswordError::Token),
             Self::MIN_LEN..=Self::MAX_LEN => Ok(Self(text.into())),
             _ => Err(PasswordError::TooLong),
         }
@@ -55,17 +63,17 @@ impl TryFrom<&str> for Password {
 }
 
 /// What the database keeps of a password.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Hashed {
-    /// The hash in PHC form, with its salt and parameters.
-    pub phc: Box<str>,
+    /// The hash, with its salt and parameters.
+    pub hash: PasswordHash,
     /// Which pepper went into it, if any.
-    pub pepper: Option<Box<str>>,
+    pub pepper_id: Option<Box<str>>,
 }
 
 /// What became of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Comparison {
+pub(super) enum Comparison {
     /// It is another password.
     Wrong,
     /// It is the password.
@@ -74,6 +82,13 @@ pub enum Comparison {
     RightButStale,
     /// Nobody can tell: the hash was made with a pepper that is not the one configured.
     OtherPepper,
+}
+
+impl Comparison {
+    /// Whether it is the password.
+    pub(super) fn is_right(self) -> bool {
+        matches!(self, Self::Right | Self::RightButStale)
+    }
 }
 
 /// Why a password was neither hashed nor compared.
@@ -102,7 +117,7 @@ impl Hasher {
     /// [`HashError`] if argon2 refuses.
     pub fn new(pepper: Option<SecretString>) -> Result<Self, HashError> {
         let pepper_id = pepper.as_ref().map(pepper_id).transpose()?;
-        let mut hasher = Self { pepper, pepper_id, nobody: Hashed { phc: "".into(), pepper: None } };
+        let mut hasher = Self { pepper, pepper_id, nobody: Hashed { hash: PasswordHash::new(""), pepper_id: None } };
         hasher.nobody = hasher.hash_text("nobody has this password")?;
         Ok(hasher)
     }
@@ -119,31 +134,31 @@ impl Hasher {
     ///
     /// # Errors
     /// [`HashError`] if the hash cannot be read.
-    pub fn compare(&self, text: &str, hashed: Option<&Hashed>) -> Result<Comparison, HashError> {
+    pub(super) fn compare(&self, text: &str, hashed: Option<&Hashed>) -> Result<Comparison, HashError> {
         let Some(hashed) = hashed else {
             self.matches(text, &self.nobody)?;
             return Ok(Comparison::Wrong);
         };
-        if hashed.pepper.is_some() && hashed.pepper != self.pepper_id {
+        if hashed.pepper_id.is_some() && hashed.pepper_id != self.pepper_id {
             self.matches(text, &self.nobody)?;
             return Ok(Comparison::OtherPepper);
         }
         match self.matches(text, hashed)? {
             None => Ok(Comparison::Wrong),
-            Some(current) if current && hashed.pepper == self.pepper_id => Ok(Comparison::Right),
+            Some(current) if current && hashed.pepper_id == self.pepper_id => Ok(Comparison::Right),
             Some(_) => Ok(Comparison::RightButStale),
         }
     }
 
     fn hash_text(&self, text: &str) -> Result<Hashed, HashError> {
         let hash = argon2(self.pepper.as_ref())?.hash_password(text.as_bytes()).map_err(HashError::Phc)?;
-        Ok(Hashed { phc: hash.to_string().into(), pepper: self.pepper_id.clone() })
+        Ok(Hashed { hash: PasswordHash::new(hash.to_string()), pepper_id: self.pepper_id.clone() })
     }
 
     /// If the text is the password of the hash: whether the hash is one as we make them now.
     fn matches(&self, text: &str, hashed: &Hashed) -> Result<Option<bool>, HashError> {
-        let phc = PasswordHash::new(&hashed.phc).map_err(|error| HashError::Phc(error.into()))?;
-        let pepper = self.pepper.as_ref().filter(|_| hashed.pepper.is_some());
+        let phc = phc::PasswordHash::new(hashed.hash.as_str()).map_err(|error| HashError::Phc(error.into()))?;
+        let pepper = self.pepper.as_ref().filter(|_| hashed.pepper_id.is_some());
         match argon2(pepper)?.verify_password(text.as_bytes(), &phc) {
             Ok(()) => Ok(Some(is_current(&phc)?)),
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(None),
@@ -152,7 +167,7 @@ impl Hasher {
     }
 }
 
-fn is_current(phc: &PasswordHash) -> Result<bool, HashError> {
+fn is_current(phc: &phc::PasswordHash) -> Result<bool, HashError> {
     let (theirs, ours) = (Params::try_from(phc).map_err(HashError::Phc)?, Params::default());
     let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
     let version = phc.version == Some(Version::V0x13.into());
@@ -171,12 +186,6 @@ fn pepper_id(pepper: &SecretString) -> Result<Box<str>, HashError> {
         .hash_password_into(pepper.expose_secret().as_bytes(), b"id of a pepper", &mut id)
         .map_err(HashError::Argon2)?;
     Ok(id.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
-}
-
-impl fmt::Debug for Hashed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hashed").finish_non_exhaustive()
-    }
 }
 
 impl fmt::Debug for Hasher {
@@ -210,8 +219,8 @@ mod tests {
     fn a_password_matches_its_own_hash_only_and_no_two_hashes_are_equal() {
         let hasher = Hasher::new(None).unwrap();
         let (one, two) = (hasher.hash(&password("correct")).unwrap(), hasher.hash(&password("correct")).unwrap());
-        assert_ne!(one.phc, two.phc);
-        assert!(one.phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", one.phc);
+        assert!(one.hash != two.hash);
+        assert!(one.hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert_eq!(hasher.compare("correct", Some(&one)).unwrap(), Comparison::Right);
         assert_eq!(hasher.compare("Correct", Some(&one)).unwrap(), Comparison::Wrong);
         assert_eq!(hasher.compare("correct", None).unwrap(), Comparison::Wrong);
@@ -237,8 +246,8 @@ mod tests {
     fn a_hash_with_old_parameters_is_stale() {
         let hasher = Hasher::new(None).unwrap();
         let old = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
-        let phc = old.hash_password(b"correct").unwrap().to_string().into();
-        let hashed = Hashed { phc, pepper: None };
+        let hash = PasswordHash::new(old.hash_password(b"correct").unwrap().to_string());
+        let hashed = Hashed { hash, pepper_id: None };
         assert_eq!(hasher.compare("correct", Some(&hashed)).unwrap(), Comparison::RightButStale);
         assert_eq!(hasher.compare("wrong!", Some(&hashed)).unwrap(), Comparison::Wrong);
     }

@@ -50,7 +50,7 @@ impl Access {
 
 /// The kind of identity that asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Asker {
+pub(super) enum Asker {
     /// Nobody that is known.
     Anonymous,
     /// A user.
@@ -63,7 +63,7 @@ pub enum Asker {
 
 /// How far the credential reaches that the identity was proved with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reach {
+pub(super) enum Reach {
     /// As far as the identity itself: a password, or a token for everything.
     Whole,
     /// These actions in the repository at hand, perhaps none.
@@ -72,7 +72,7 @@ pub enum Reach {
 
 /// What the bearer token of the request says about the repository at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Token {
+pub(super) enum Token {
     /// There is none: Basic credentials, or nothing at all.
     Absent,
     /// It was asked for without a scope and does not narrow.
@@ -104,26 +104,26 @@ pub enum Claim {
 
 /// Everything a decision about a repository looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Case {
+pub(super) struct Case {
     /// Who asks.
-    pub asker: Asker,
+    pub(super) asker: Asker,
     /// Their role in the namespace; [`Role::Owner`] in a repository they created while a member.
-    pub role: Option<Role>,
+    pub(super) role: Option<Role>,
     /// The repository's visibility, or `None` where it does not exist.
-    pub visibility: Option<Visibility>,
+    pub(super) visibility: Option<Visibility>,
     /// Whether the namespace is somebody's.
-    pub claimed: bool,
+    pub(super) claimed: bool,
     /// Who may claim one that is not.
-    pub claim: Claim,
+    pub(super) claim: Claim,
     /// How far the credential reaches here.
-    pub reach: Reach,
+    pub(super) reach: Reach,
     /// What the token says of this repository.
-    pub token: Token,
+    pub(super) token: Token,
 }
 
 /// How much a request that is let through may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Sight {
+pub(super) enum Sight {
     /// What is there.
     Clear,
     /// Nothing: the answer is that of an empty repository.
@@ -163,7 +163,7 @@ impl Case {
     /// What the identity may do here as far as its credential reaches: what a
     /// token can be granted. Where the repository does not exist, whoever may
     /// create it is granted pull and push (R-AUZ-07).
-    pub fn rights(&self) -> Actions {
+    pub(super) fn rights(&self) -> Actions {
         let own = match self.visibility {
             Some(visibility) => self.rights_in_existing(visibility),
             None if self.may_create() => [Action::Pull, Action::Push].into_iter().collect(),
@@ -221,7 +221,7 @@ impl Case {
 ///
 /// # Errors
 /// A [`Refusal`] that says how to answer.
-pub fn decide(access: Access, case: &Case) -> Result<Sight, Refusal> {
+pub(super) fn decide(access: Access, case: &Case) -> Result<Sight, Refusal> {
     let rights = case.rights();
     let exists = case.visibility.is_some();
     let may = access.action().map_or_else(|| exists && case.may_manage(), |action| rights.contains(action));
@@ -254,24 +254,24 @@ pub enum NamespaceAccess {
 
 /// Everything a decision about a namespace looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NamespaceCase {
+pub(super) struct NamespaceCase {
     /// Who asks.
-    pub asker: Asker,
+    pub(super) asker: Asker,
     /// Their role in it.
-    pub role: Option<Role>,
+    pub(super) role: Option<Role>,
     /// Whether it is somebody's.
-    pub claimed: bool,
+    pub(super) claimed: bool,
     /// Whether the credential reaches as far as the identity.
-    pub whole: bool,
+    pub(super) whole: bool,
     /// The token's own narrowing.
-    pub token: Token,
+    pub(super) token: Token,
 }
 
 /// May they, in a namespace? To strangers it is absent.
 ///
 /// # Errors
 /// A [`Refusal`] that says how to answer.
-pub fn decide_namespace(access: NamespaceAccess, case: &NamespaceCase) -> Result<(), Refusal> {
+pub(super) fn decide_namespace(access: NamespaceAccess, case: &NamespaceCase) -> Result<(), Refusal> {
     decide_management(case.asker, case.whole, case.token)?;
     let needed = match access {
         NamespaceAccess::View => Role::Reader,
@@ -291,7 +291,7 @@ pub fn decide_namespace(access: NamespaceAccess, case: &NamespaceCase) -> Result
 ///
 /// # Errors
 /// A [`Refusal`] that says how to answer.
-pub fn decide_management(asker: Asker, whole: bool, token: Token) -> Result<(), Refusal> {
+pub(super) fn decide_management(asker: Asker, whole: bool, token: Token) -> Result<(), Refusal> {
     match asker {
         Asker::Anonymous => Err(Refusal::Challenge { insufficient_scope: token != Token::Absent }),
         _ if matches!(token, Token::Scoped(_)) => Err(Refusal::Challenge { insufficient_scope: true }),

@@ -24,10 +24,19 @@ const WRONG_FOR: Duration = Duration::from_secs(30);
 
 /// A credential, unrecognisable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint([u8; 32]);
+pub(super) struct Fingerprint([u8; 32]);
+
+/// What a check found, and of which epoch of the account: another epoch, another check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The password is right.
+    Right(Uuid),
+    /// It is wrong, or there was no account at all.
+    Wrong(Option<Uuid>),
+}
 
 /// What is known of credentials.
-pub struct Remembered {
+pub(super) struct Remembered {
     key: hmac::Key,
     right_for: Duration,
     right: Cache<Fingerprint, (Uuid, Instant)>,
@@ -39,13 +48,13 @@ impl Remembered {
     ///
     /// # Errors
     /// [`NoRandomness`] if the system has none for the key.
-    pub fn new(right_for: Duration) -> Result<Self, NoRandomness> {
+    pub(super) fn new(right_for: Duration) -> Result<Self, NoRandomness> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| NoRandomness)?;
         Ok(Self { key, right_for, right: Cache::new(KEPT), wrong: Cache::new(KEPT) })
     }
 
     /// What the credential is remembered by.
-    pub fn fingerprint(&self, user: &Username, password: &str) -> Fingerprint {
+    pub(super) fn fingerprint(&self, user: &Username, password: &str) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(user.as_str().as_bytes());
         context.update(&[0]); // no username has it, so no pair reads as another
@@ -55,23 +64,20 @@ impl Remembered {
         Fingerprint(fingerprint)
     }
 
-    /// Whether it was right in that epoch.
-    pub fn is_right(&self, credential: &Fingerprint, epoch: Uuid, now: Instant) -> bool {
-        self.right.get(credential).is_some_and(|(of, until)| of == epoch && now < until)
-    }
-
-    /// Whether it was wrong in that epoch, or while there was no such account.
-    pub fn is_wrong(&self, credential: &Fingerprint, epoch: Option<Uuid>, now: Instant) -> bool {
-        self.wrong.get(credential).is_some_and(|(of, until)| of == epoch && now < until)
+    /// What was found when it was last checked.
+    pub(super) fn verdict(&self, credential: &Fingerprint, now: Instant) -> Option<Verdict> {
+        let right = self.right.get(credential).filter(|&(_, until)| now < until);
+        let wrong = || self.wrong.get(credential).filter(|&(_, until)| now < until);
+        right.map(|(epoch, _)| Verdict::Right(epoch)).or_else(|| wrong().map(|(epoch, _)| Verdict::Wrong(epoch)))
     }
 
     /// It was checked, and is right.
-    pub fn right(&self, credential: Fingerprint, epoch: Uuid, now: Instant) {
+    pub(super) fn right(&self, credential: Fingerprint, epoch: Uuid, now: Instant) {
         self.right.insert(credential, (epoch, now + self.right_for));
     }
 
     /// It was checked, and is wrong.
-    pub fn wrong(&self, credential: Fingerprint, epoch: Option<Uuid>, now: Instant) {
+    pub(super) fn wrong(&self, credential: Fingerprint, epoch: Option<Uuid>, now: Instant) {
         self.wrong.insert(credential, (epoch, now + WRONG_FOR));
     }
 }
@@ -85,28 +91,30 @@ mod tests {
     }
 
     #[test]
-    fn a_right_credential_is_remembered_for_its_epoch_and_its_time() {
+    fn a_verdict_is_remembered_with_its_epoch_and_for_its_time() {
         let remembered = Remembered::new(Duration::from_secs(60)).unwrap();
         let (now, epoch) = (Instant::now(), Uuid::new_v4());
-        let credential = remembered.fingerprint(&alice(), "correct");
-        assert!(!remembered.is_right(&credential, epoch, now));
-        remembered.right(credential, epoch, now);
-        assert!(remembered.is_right(&credential, epoch, now));
-        assert!(!remembered.is_right(&credential, Uuid::new_v4(), now), "the password was changed since");
-        assert!(!remembered.is_right(&credential, epoch, now + Duration::from_secs(61)));
-        let other = remembered.fingerprint(&alice(), "Correct");
-        assert!(!remembered.is_right(&other, epoch, now));
+        let (right, wrong) = (remembered.fingerprint(&alice(), "correct"), remembered.fingerprint(&alice(), "Correct"));
+        assert_eq!(remembered.verdict(&right, now), None);
+        remembered.right(right, epoch, now);
+        remembered.wrong(wrong, None, now);
+        assert_eq!(remembered.verdict(&right, now), Some(Verdict::Right(epoch)));
+        assert_eq!(remembered.verdict(&wrong, now), Some(Verdict::Wrong(None)));
+        assert_eq!(remembered.verdict(&right, now + Duration::from_secs(60)), None);
+        assert_eq!(remembered.verdict(&wrong, now + WRONG_FOR), None);
     }
 
     #[test]
-    fn a_wrong_credential_stays_wrong_until_the_account_changes() {
+    fn guesses_do_not_displace_what_is_right() {
         let remembered = Remembered::new(Duration::from_secs(60)).unwrap();
-        let now = Instant::now();
-        let credential = remembered.fingerprint(&alice(), "wrong!");
-        remembered.wrong(credential, None, now);
-        assert!(remembered.is_wrong(&credential, None, now));
-        assert!(!remembered.is_wrong(&credential, Some(Uuid::new_v4()), now), "there is such an account now");
-        assert!(!remembered.is_wrong(&credential, None, now + WRONG_FOR));
+        let (now, epoch) = (Instant::now(), Uuid::new_v4());
+        let right = remembered.fingerprint(&alice(), "correct");
+        remembered.right(right, epoch, now);
+        for n in 0..4 * KEPT {
+            remembered.wrong(remembered.fingerprint(&alice(), &n.to_string()), None, now);
+        }
+        assert_eq!(remembered.verdict(&right, now), Some(Verdict::Right(epoch)));
+        assert!(remembered.wrong.len() <= KEPT);
     }
 
     #[test]

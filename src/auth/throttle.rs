@@ -51,7 +51,7 @@ impl Default for Limits {
 
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub(super) enum Scope {
     /// The one for the account.
     Account,
     /// The one for the address.
@@ -60,7 +60,7 @@ pub enum Scope {
 
 impl Scope {
     /// The word for it in metrics.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Account => "account",
             Self::Address => "address",
@@ -70,11 +70,11 @@ impl Scope {
 
 /// Too many failures: come back later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limited {
+pub(super) struct Limited {
     /// Which limit was reached.
-    pub scope: Scope,
+    pub(super) scope: Scope,
     /// When the next attempt is free.
-    pub retry_after: Duration,
+    pub(super) retry_after: Duration,
 }
 
 /// Accounts, addresses and pairs kept at most, of each.
@@ -83,7 +83,7 @@ const KEPT: usize = 16 * 1024;
 type Pair = (Username, IpAddr);
 
 /// Counts failed logins, in bounded memory.
-pub struct Throttle {
+pub(super) struct Throttle {
     accounts: Buckets<Username>,
     addresses: Buckets<IpAddr>,
     pairs: Buckets<Pair>,
@@ -92,7 +92,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// Nothing counted yet.
-    pub fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             accounts: Buckets::new(limits.account),
             addresses: Buckets::new(limits.address),
@@ -105,7 +105,7 @@ impl Throttle {
     ///
     /// # Errors
     /// [`Limited`] with the time to wait.
-    pub fn check(&self, account: &Username, address: IpAddr, now: Instant) -> Result<(), Limited> {
+    pub(super) fn check(&self, account: &Username, address: IpAddr, now: Instant) -> Result<(), Limited> {
         let limited = |scope, wait: Option<Duration>| match wait {
             Some(retry_after) => Err(Limited { scope, retry_after }),
             None => Ok(()),
@@ -120,7 +120,7 @@ impl Throttle {
     }
 
     /// The account was tried from the address, in vain.
-    pub fn failed(&self, account: &Username, address: IpAddr, now: Instant) {
+    pub(super) fn failed(&self, account: &Username, address: IpAddr, now: Instant) {
         let address = network(address);
         let pair = (account.clone(), address);
         if self.known.get(&pair).is_some() {
@@ -132,15 +132,15 @@ impl Throttle {
     }
 
     /// The account's owner logged in from the address.
-    pub fn succeeded(&self, account: &Username, address: IpAddr) {
+    pub(super) fn succeeded(&self, account: &Username, address: IpAddr) {
         self.known.insert((account.clone(), network(address)), ());
     }
 
-    /// Counts a token that nobody issued; there is no account to count it for.
+    /// Counts a token that nobody has; there is no account to count it for.
     ///
     /// # Errors
     /// [`Limited`] if the address has sent too many.
-    pub fn unknown_token(&self, address: IpAddr, now: Instant) -> Result<(), Limited> {
+    pub(super) fn unknown_secret(&self, address: IpAddr, now: Instant) -> Result<(), Limited> {
         let address = network(address);
         if let Some(retry_after) = self.addresses.wait(&address, now) {
             return Err(Limited { scope: Scope::Address, retry_after });

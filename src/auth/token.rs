@@ -24,9 +24,10 @@ use uuid::Uuid;
 use super::scopes::Scopes;
 use super::signature;
 use crate::domain::{Actions, Resource, Scope};
+use crate::metadata::TokenId;
 
 /// Longest token that is issued or looked at, in bytes.
-pub const MAX_LEN: usize = 24 * 1024;
+pub(super) const MAX_LEN: usize = 24 * 1024;
 
 /// By how much clocks may differ (R-JWT-01), and `nbf` lies in the past (R-JWT-02).
 const LEEWAY: u64 = 60;
@@ -38,7 +39,7 @@ const GRACE: u64 = 60;
 const REMEMBERED: u64 = 4 * 1024 * 1024;
 
 /// Signs and verifies tokens.
-pub struct Tokens {
+pub(super) struct Tokens {
     issuer: Box<str>,
     service: Box<str>,
     lifetime: Duration,
@@ -55,55 +56,55 @@ struct Key {
 }
 
 /// Where tokens come from and what for.
-pub struct Settings<'a> {
+pub(super) struct Settings<'a> {
     /// Claim `iss`.
-    pub issuer: &'a str,
+    pub(super) issuer: &'a str,
     /// Claim `aud`, and the `service` of challenges.
-    pub service: &'a str,
+    pub(super) service: &'a str,
     /// What clients are told as `expires_in`.
-    pub lifetime: Duration,
+    pub(super) lifetime: Duration,
     /// Signs and verifies.
-    pub secret: &'a SecretString,
+    pub(super) secret: &'a SecretString,
     /// Verifies what was signed before the secret changed (R-JWT-05).
-    pub previous: Option<&'a SecretString>,
+    pub(super) previous: Option<&'a SecretString>,
 }
 
 /// What a token says: the payload without its times and constants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub(super) struct Statement {
     /// The account's name, or nothing for an anonymous token.
-    pub subject: Box<str>,
+    pub(super) subject: Box<str>,
     /// The account's token epoch when it was issued.
-    pub epoch: Option<Uuid>,
+    pub(super) epoch: Option<Uuid>,
     /// The id of the access token it was issued for.
-    pub credential: Option<Box<str>>,
+    pub(super) credential: Option<TokenId>,
     /// What it was asked for and granted, or `None` if no scope was asked for.
-    pub scopes: Option<Arc<Scopes>>,
+    pub(super) scopes: Option<Arc<Scopes>>,
 }
 
 /// A token that was signed here; whether it is valid now, its times tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
+pub(super) struct Verified {
     /// What it says.
-    pub statement: Statement,
+    pub(super) statement: Statement,
     not_before: u64,
     expires: u64,
 }
 
 /// A fresh token.
 #[derive(Debug)]
-pub struct Signed {
+pub(super) struct Signed {
     /// The token itself.
-    pub token: SecretString,
+    pub(super) token: SecretString,
     /// When it was issued.
-    pub issued_at: SystemTime,
+    pub(super) issued_at: SystemTime,
     /// How long its client may rely on it.
-    pub expires_in: Duration,
+    pub(super) expires_in: Duration,
 }
 
 /// Why a token was not signed.
 #[derive(Debug, thiserror::Error)]
-pub enum SignError {
+pub(super) enum SignError {
     /// It would not fit into a header.
     #[error("a token has at most {MAX_LEN} bytes, this one would have {0}")]
     TooLong(usize),
@@ -114,7 +115,7 @@ pub enum SignError {
 
 /// Why a token is bad. For the log: to clients all are the same.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenError {
+pub(super) enum TokenError {
     /// Too long to be ours.
     #[error("the token has {0} bytes")]
     TooLong(usize),
@@ -143,7 +144,7 @@ struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     epoch: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    cred: Option<Box<str>>,
+    cred: Option<i64>,
 }
 
 /// One entry of `access`. One of another type may look otherwise and says nothing (R-JWT-03).
@@ -159,7 +160,7 @@ struct AccessEntry {
 
 impl Tokens {
     /// Tokens of these settings.
-    pub fn new(settings: &Settings<'_>) -> Self {
+    pub(super) fn new(settings: &Settings<'_>) -> Self {
         signature::install();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
@@ -182,7 +183,7 @@ impl Tokens {
     ///
     /// # Errors
     /// [`SignError::TooLong`] if its scopes are more than a header holds.
-    pub fn sign(&self, statement: &Statement, now: SystemTime) -> Result<Signed, SignError> {
+    pub(super) fn sign(&self, statement: &Statement, now: SystemTime) -> Result<Signed, SignError> {
         let issued = seconds(now);
         let claims = Claims {
             iss: self.issuer.clone(),
@@ -195,7 +196,7 @@ impl Tokens {
             access: statement.scopes.iter().flat_map(|scopes| scopes.iter()).map(AccessEntry::from).collect(),
             unscoped: statement.scopes.is_none(),
             epoch: statement.epoch.map(|epoch| epoch.to_string().into()),
-            cred: statement.credential.clone(),
+            cred: statement.credential.map(TokenId::get),
         };
         let token = jsonwebtoken::encode(&self.current.header, &claims, &self.current.encoding)?;
         if token.len() > MAX_LEN {
@@ -212,7 +213,7 @@ impl Tokens {
     ///
     /// # Errors
     /// [`TokenError`] for everything else.
-    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Arc<Verified>, TokenError> {
+    pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Arc<Verified>, TokenError> {
         if token.len() > MAX_LEN {
             return Err(TokenError::TooLong(token.len()));
         }
@@ -257,7 +258,8 @@ impl Verified {
         let epoch = claims.epoch.map(|text| Uuid::try_parse(&text).map_err(|_| bad("epoch"))).transpose()?;
         let scopes = (!claims.unscoped)
             .then(|| Arc::new(claims.access.into_iter().filter_map(AccessEntry::scope).collect::<Scopes>()));
-        let statement = Statement { subject: claims.sub, epoch, credential: claims.cred, scopes };
+        let statement =
+            Statement { subject: claims.sub, epoch, credential: claims.cred.map(TokenId::from_number), scopes };
         Ok(Self { statement, not_before: claims.nbf, expires: claims.exp })
     }
 

@@ -12,19 +12,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// Hands out turns.
-pub struct Turns {
+pub(super) struct Turns {
     queue: Arc<Queue>,
 }
 
 /// A turn; dropping it lets the next one go.
-pub struct Turn {
+pub(super) struct Turn {
     queue: Option<Arc<Queue>>,
 }
 
 /// Too many are waiting already.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("too many are waiting for their turn")]
-pub struct Full;
+pub(super) struct Full;
 
 struct Queue {
     longest_line: usize,
@@ -43,7 +43,7 @@ struct Lines {
 
 impl Turns {
     /// So many turns at a time; so many may wait, in one line and in all.
-    pub fn new(at_a_time: usize, longest_line: usize, longest: usize) -> Self {
+    pub(super) fn new(at_a_time: usize, longest_line: usize, longest: usize) -> Self {
         let lines =
             Mutex::new(Lines { free: at_a_time.max(1), waiting: 0, of: HashMap::new(), order: VecDeque::new() });
         Self { queue: Arc::new(Queue { longest_line, longest, lines }) }
@@ -53,7 +53,7 @@ impl Turns {
     ///
     /// # Errors
     /// [`Full`] at once, if too many wait.
-    pub async fn take(&self, address: IpAddr) -> Result<Turn, Full> {
+    pub(super) async fn take(&self, address: IpAddr) -> Result<Turn, Full> {
         let called = {
             let mut lines = self.queue.lines();
             if lines.free > 0 {
