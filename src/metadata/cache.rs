@@ -36,7 +36,7 @@ pub(super) struct Guarded<K, V, W = quick_cache::UnitWeighter> {
 }
 
 #[derive(Clone)]
-struct Entry<V> {
+pub(super) struct Entry<V> {
     value: V,
     read_at: Option<Instant>,
 }
