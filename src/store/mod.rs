@@ -12,8 +12,26 @@
 //! start → (resume → write* → save)* → resume → write* → commit, which alone
 //! makes a blob, once verified (I1) and durable (I2).
 
+mod buffers;
+#[cfg(test)]
+mod contract;
 mod error;
+mod failpoint;
+mod filesystem;
+mod gather;
+mod hasher;
+mod identity;
+mod layout;
+mod metrics;
+mod raw;
+mod reader;
+mod record;
+mod steps;
+mod sweep;
+mod upload;
+mod writer;
 
+use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +41,10 @@ use uuid::Uuid;
 use crate::domain::{Algorithm, ByteRange, Digest, ObjectName, RepositoryName, UploadId};
 
 pub use error::{CommitError, Error};
+pub use failpoint::{FailpointError, arm_failpoints, failpoint};
+pub use filesystem::Filesystem;
+pub use reader::BlobReader;
+pub use upload::Upload;
 
 /// Whose an upload session is. Only they can find it again (R-UPL-51).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +187,12 @@ impl Shard {
         [Algorithm::Sha256, Algorithm::Sha512]
             .into_iter()
             .flat_map(|algorithm| (0..=u8::MAX).map(move |first_byte| Self { algorithm, first_byte }))
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{:02x}", self.algorithm.name(), self.first_byte)
     }
 }
 
