@@ -51,6 +51,11 @@ impl Filesystem {
     /// # Errors
     /// [`Error::Root`] where the directory cannot be made, read, written or locked.
     pub fn open(root: &Path, options: Options) -> Result<Self, Error> {
+        Self::open_in(boot(), root, options)
+    }
+
+    /// Opens it as if in that boot of the host.
+    pub(super) fn open_in(boot: Uuid, root: &Path, options: Options) -> Result<Self, Error> {
         let refused = |source: io::Error| Error::Root { path: root.to_path_buf(), source };
         let opened = Root::prepare(root)?;
         let identity = identity::of(&opened).map_err(refused)?;
@@ -58,7 +63,7 @@ impl Filesystem {
         Ok(Self(Arc::new(Shared {
             root: opened,
             metrics: Metrics::new("filesystem"),
-            boot: boot(),
+            boot,
             identity,
             pools: Pools::default(),
             options,
@@ -95,6 +100,11 @@ impl Filesystem {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn root(&self) -> &Root {
+        &self.0.root
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Shared>) -> io::Result<T> + Send + 'static,
@@ -112,7 +122,12 @@ impl BlobStore for Filesystem {
         let file = Record::empty(algorithm).file(owner, self.0.boot);
         let file = file.ok_or_else(|| Error::Io(io::ErrorKind::InvalidInput.into()))?;
         let id = UploadId::random();
-        self.blocking(move |shared| shared.root.create_session(id)?.write_all(&file)).await?;
+        self.blocking(move |shared| {
+            shared.root.create_session(id)?.write_all(&file).inspect_err(|_| {
+                let _ = shared.root.remove_session_file(id);
+            })
+        })
+        .await?;
         Ok(id)
     }
 
@@ -317,20 +332,4 @@ fn probe(root: &Root) -> io::Result<()> {
 fn boot() -> Uuid {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     text.ok().and_then(|text| Uuid::try_parse(text.trim()).ok()).unwrap_or_else(Uuid::new_v4)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::contract;
-
-    fn options() -> Options {
-        Options { lock_wait: Duration::from_millis(300) }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_contract_holds() {
-        let directory = tempfile::tempdir().unwrap();
-        contract::check(|| Filesystem::open(directory.path(), options()).unwrap()).await;
-    }
 }

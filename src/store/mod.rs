@@ -28,6 +28,8 @@ mod reader;
 mod record;
 mod steps;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod writer;
 
