@@ -7,6 +7,7 @@
 
 use std::io;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
@@ -74,12 +75,6 @@ where
     }
 }
 
-/// The metrics of this process, as Prometheus reads them.
-#[derive(Clone)]
-pub struct Metrics {
-    prometheus: PrometheusHandle,
-}
-
 /// Requests and queries: from what a cache answers to a layer over a slow line.
 const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0];
@@ -91,36 +86,41 @@ const SHORT_SECONDS: [f64; 14] =
 /// Bodies: from an error to a layer of a machine-learning model.
 const BYTES: [f64; 9] = [256.0, 1024.0, 16_384.0, 262_144.0, 1_048_576.0, 16_777_216.0, 268_435_456.0, 1e9, 1e10];
 
-impl Metrics {
-    /// Makes this process count, for the whole of its life.
-    ///
-    /// # Errors
-    /// Where it counts already.
-    pub fn start() -> Result<Self, BuildError> {
-        let matching = |text: &str| Matcher::Suffix(text.to_owned());
-        let prometheus = PrometheusBuilder::new()
-            .set_buckets_for_metric(matching("_bytes"), &BYTES)?
-            .set_buckets_for_metric(matching("_seconds"), &SHORT_SECONDS)?
-            .set_buckets_for_metric(Matcher::Full("registry_http_request_duration_seconds".to_owned()), &SECONDS)?
-            .install_recorder()?;
-        describe();
-        let commit = option_env!("DISTRIBUTION_COMMIT").unwrap_or("unknown");
-        gauge!("registry_build_info", "version" => env!("CARGO_PKG_VERSION"), "commit" => commit).set(1.0);
-        Ok(Self { prometheus })
-    }
+/// The one recorder of this process, once it counts.
+static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
-    /// All of them, in the text format that Prometheus scrapes.
-    pub fn render(&self) -> String {
-        self.prometheus.render()
-    }
+/// Makes this process count, for the whole of its life.
+///
+/// # Errors
+/// Where it counts already.
+pub fn start_metrics() -> Result<(), BuildError> {
+    let matching = |text: &str| Matcher::Suffix(text.to_owned());
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(matching("_bytes"), &BYTES)?
+        .set_buckets_for_metric(matching("_seconds"), &SHORT_SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("registry_http_request_duration_seconds".to_owned()), &SECONDS)?
+        .install_recorder()?;
+    RECORDER.get_or_init(|| recorder);
+    describe();
+    let commit = option_env!("DISTRIBUTION_COMMIT").unwrap_or("unknown");
+    gauge!("registry_build_info", "version" => env!("CARGO_PKG_VERSION"), "commit" => commit).set(1.0);
+    Ok(())
+}
 
-    /// Sorts what was observed into its buckets, for ever. Without it every
-    /// observation is kept until somebody scrapes.
-    pub async fn keep_up(self) {
-        let mut ticks = tokio::time::interval(Duration::from_secs(5));
-        loop {
-            ticks.tick().await;
-            self.prometheus.run_upkeep();
+/// All metrics, in the text format that Prometheus scrapes; nothing where the
+/// process does not count.
+pub fn render_metrics() -> String {
+    RECORDER.get().map(PrometheusHandle::render).unwrap_or_default()
+}
+
+/// Sorts what was observed into its buckets, for ever. Without it every
+/// observation is kept until somebody scrapes.
+pub async fn keep_up_metrics() {
+    let mut ticks = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        if let Some(recorder) = RECORDER.get() {
+            recorder.run_upkeep();
         }
     }
 }
@@ -143,4 +143,40 @@ fn describe() {
     describe_counter!("registry_rate_limited_total", "Requests refused because there were too many.");
     describe_histogram!("registry_db_query_duration_seconds", "Time of database operations.");
     describe_gauge!("registry_db_pool_connections", "Connections to the database.");
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::{counter, histogram};
+
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_rendered_in_buckets() {
+        start_metrics().unwrap();
+        counter!("registry_upload_bytes_total").increment(7);
+        histogram!("registry_http_request_duration_seconds", "handler" => "blob").record(0.02);
+        histogram!("registry_storage_action_seconds", "action" => "open").record(0.0002);
+        histogram!("registry_http_response_size_bytes", "handler" => "blob").record(2e6);
+
+        let page = render_metrics();
+
+        for line in [
+            concat!("registry_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",commit=\""),
+            "# TYPE registry_upload_bytes_total counter",
+            "registry_upload_bytes_total 7",
+            "registry_http_request_duration_seconds_bucket{handler=\"blob\",le=\"0.025\"} 1",
+            "registry_http_request_duration_seconds_bucket{handler=\"blob\",le=\"300\"} 1",
+            "registry_storage_action_seconds_bucket{action=\"open\",le=\"0.00025\"} 1",
+            "registry_http_response_size_bytes_bucket{handler=\"blob\",le=\"1048576\"} 0",
+        ] {
+            assert!(page.contains(line), "no {line} in {page}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_checked() {
+        assert_eq!("warn,distribution=trace".parse::<Filter>().unwrap().as_str(), "warn,distribution=trace");
+        assert!("distribution=loud".parse::<Filter>().is_err());
+    }
 }

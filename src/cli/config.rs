@@ -2,8 +2,7 @@ use std::io::{self, Write};
 
 use clap::Subcommand;
 
-use crate::config;
-use crate::config::{Config, Flags, Loaded, Row, Sources};
+use crate::config::{Config, Flags, Loaded, Look, Row, Sources};
 
 use super::Error;
 use super::output::Table;
@@ -22,7 +21,7 @@ pub(super) fn run(flags: Flags, command: Command) -> Result<(), Error> {
 
 fn check(flags: Flags) -> Result<(), Error> {
     let sources = Sources::of_process(flags)?;
-    let Loaded { config, warnings } = Config::load(&sources, &config::look)?;
+    let Loaded { config, warnings } = Config::load(&sources, &Look)?;
     let mut table = Table::new(["setting", "value", "from"]);
     for Row { variable, value, origin } in config.report(&sources) {
         table.push([variable.to_owned(), value, origin.to_owned()]);

@@ -70,3 +70,24 @@ pub fn run() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_shows_every_setting_with_its_variable_and_default() {
+        let help = Cli::command().render_long_help().to_string();
+        for setting in settings::ALL {
+            assert!(help.contains(&format!("[env: {}", setting.variable)), "{}", setting.variable);
+            assert!(help.contains(&format!("[default: {}]", setting.default_text())), "{}", setting.variable);
+        }
+    }
+}

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use crate::telemetry::{Filter, LogFormat};
 /// Its `Debug` shows no secret.
 #[derive(Debug)]
 pub struct Config {
-    /// Address or host name to listen on.
-    pub host: String,
+    /// Address to listen on.
+    pub host: IpAddr,
     /// Port to listen on; 0 takes any free one.
     pub port: u16,
     /// Directory of the blobs.

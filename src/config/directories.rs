@@ -10,28 +10,41 @@ use super::problems::Problem;
 use super::settings::{self, Setting};
 use super::sources::{Origin, subject};
 
-/// Sees to it that a directory is there, or would be.
-pub type Place<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
+/// The disk as far as the configuration touches it.
+pub trait Disk {
+    /// Sees to it that the directory is there and can be written to.
+    ///
+    /// # Errors
+    /// Where that cannot be.
+    fn place(&self, directory: &Path) -> io::Result<()>;
 
-/// Creates the directory, with its parents, for this user alone: what is in it
-/// is private content and, in the database, secrets.
-///
-/// # Errors
-/// Where it cannot be created, or nothing can be written to it.
-pub fn create(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    writable(directory)
+    /// Whether the file is there.
+    fn has(&self, file: &Path) -> bool {
+        file.exists()
+    }
 }
 
-/// Says what [`create`] would say, and changes nothing.
-///
-/// # Errors
-/// Where it could not be created, or nothing could be written to it.
-pub fn look(directory: &Path) -> io::Result<()> {
-    let mut ancestors =
-        directory.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
-    let nearest = ancestors.find(|path| path.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
-    writable(nearest)
+/// Creates what is missing, with its parents, for this user alone: what will be
+/// in it is private content and, in the database, secrets.
+pub struct Create;
+
+impl Disk for Create {
+    fn place(&self, directory: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        writable(directory)
+    }
+}
+
+/// Says what [`Create`] would say, and changes nothing.
+pub struct Look;
+
+impl Disk for Look {
+    fn place(&self, directory: &Path) -> io::Result<()> {
+        let here = |path: &'_ Path| if path.as_os_str().is_empty() { Path::new(".").into() } else { path.to_owned() };
+        let mut ancestors = directory.ancestors().map(here);
+        let nearest = ancestors.find(|path| path.symlink_metadata().is_ok());
+        writable(nearest.as_deref().unwrap_or(Path::new("/")))
+    }
 }
 
 fn writable(directory: &Path) -> io::Result<()> {
@@ -59,11 +72,11 @@ impl Places {
     ///
     /// A registry that has lived at the defaults is never left behind: where
     /// its database is in the working directory, an unusable root is a problem.
-    pub(super) fn settle(&mut self, place: Place<'_>) -> Result<Option<String>, Vec<Problem>> {
+    pub(super) fn settle(&mut self, disk: &dyn Disk) -> Result<Option<String>, Vec<Problem>> {
         let unset = self.root_origin == Origin::Default && self.database_origin == Origin::Default;
         let mut warning = None;
-        let mut root = place(&self.root);
-        if let (Err(error), true, false) = (&root, unset, self.database_is_there()) {
+        let mut root = disk.place(&self.root);
+        if let (Err(error), true, false) = (&root, unset, self.database_is_there(disk)) {
             let home = Path::new(HOME);
             warning = Some(format!(
                 "the registry lives in {HOME}, blobs and database, because {} cannot be used ({error}); \
@@ -74,23 +87,32 @@ impl Places {
             ));
             self.root = home.into();
             self.database = Database::sqlite(&home.join("registry.db"));
-            root = place(&self.root);
+            root = disk.place(&self.root);
         }
         let mut problems = Vec::new();
         if let Err(error) = root {
             problems.push(unusable(&settings::ROOT, self.root_origin, &self.root, &error));
         }
-        if let Some(directory) = self.database.directory()
-            && let Err(error) = place(directory)
-        {
-            problems.push(unusable(&settings::DATABASE_URL, self.database_origin, directory, &error));
-        }
+        problems.extend(check_database(&self.database, self.database_origin, disk));
         if problems.is_empty() { Ok(warning) } else { Err(problems) }
     }
 
-    fn database_is_there(&self) -> bool {
-        matches!(&self.database, Database::Sqlite { path, .. } if path.exists())
+    fn database_is_there(&self, disk: &dyn Disk) -> bool {
+        matches!(&self.database, Database::Sqlite { path, .. } if disk.has(path))
     }
+}
+
+/// What is wrong with the directory of the blobs.
+pub(super) fn check_root(root: &Path, origin: Origin, disk: &dyn Disk) -> Option<Problem> {
+    let error = disk.place(root).err()?;
+    Some(unusable(&settings::ROOT, origin, root, &error))
+}
+
+/// What is wrong with the directory of the database's file, if it has one.
+pub(super) fn check_database(database: &Database, origin: Origin, disk: &dyn Disk) -> Option<Problem> {
+    let directory = database.directory()?;
+    let error = disk.place(directory).err()?;
+    Some(unusable(&settings::DATABASE_URL, origin, directory, &error))
 }
 
 fn unusable(setting: &Setting, origin: Origin, directory: &Path, error: &io::Error) -> Problem {
@@ -101,5 +123,34 @@ fn unusable(setting: &Setting, origin: Origin, directory: &Path, error: &io::Err
             "make it and give it to this user, or set {} to a directory that this user may write to",
             setting.names()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_directory_is_created_for_this_user_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("a/b");
+        Look.place(&directory).unwrap();
+        assert!(!home.path().join("a").exists());
+        Create.place(&directory).unwrap();
+        Create.place(&directory).unwrap();
+        assert_eq!(directory.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn what_cannot_be_a_directory_is_told_by_both() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("file"), "").unwrap();
+        for path in ["file", "file/below"] {
+            let path = home.path().join(path);
+            assert!(Look.place(&path).is_err() && Create.place(&path).is_err(), "{}", path.display());
+        }
     }
 }

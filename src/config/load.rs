@@ -3,7 +3,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::configuration::{Config, InitialAdmin, Limits, PublicUrl};
-use super::directories::{Place, Places};
+use super::directories;
+use super::directories::{Disk, Places};
 use super::problems::{Problem, Problems};
 use super::settings::{self, Otherwise, Setting};
 use super::sources::{Origin, Sources, subject};
@@ -22,9 +23,9 @@ impl Config {
     ///
     /// # Errors
     /// All that is wrong, not only the first of it.
-    pub fn load(sources: &Sources, place: Place<'_>) -> Result<Loaded, Problems> {
+    pub fn load(sources: &Sources, disk: &dyn Disk) -> Result<Loaded, Problems> {
         let mut reader = Reader { sources, problems: Vec::new(), warnings: Vec::new() };
-        let config = reader.config(place);
+        let config = reader.config(disk);
         let Reader { problems, warnings, .. } = reader;
         match config {
             Some(config) if problems.is_empty() => Ok(Loaded { config, warnings }),
@@ -41,13 +42,13 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Every value is read before any is missed, so that all problems are seen.
-    fn config(&mut self, place: Place<'_>) -> Option<Config> {
+    fn config(&mut self, disk: &dyn Disk) -> Option<Config> {
         self.warn_of_unknown();
         self.required(&settings::STORAGE, values::storage);
         let host = self.required(&settings::HOST, values::host);
         let port = self.required(&settings::PORT, values::port);
         let public_url = self.public_url();
-        let places = self.places(place);
+        let places = self.places(disk);
         let password_salt = self.optional(&settings::PASSWORD_SALT, values::password_salt);
         let jwt_secret = self.jwt_secret(&settings::JWT_SECRET);
         let jwt_previous_secret = self.jwt_secret(&settings::JWT_PREVIOUS_SECRET);
@@ -125,16 +126,26 @@ impl Reader<'_> {
         (origin != Origin::Default).then_some(url)
     }
 
-    fn places(&mut self, place: Place<'_>) -> Option<Places> {
+    fn places(&mut self, disk: &dyn Disk) -> Option<Places> {
         let root = self.read(&settings::ROOT, values::directory);
         let database = self.read(&settings::DATABASE_URL, values::database);
-        let ((root, root_origin), (database, database_origin)) = (root?, database?);
-        let mut places = Places { root, root_origin, database, database_origin };
-        match places.settle(place) {
-            Ok(warning) => self.warnings.extend(warning),
-            Err(problems) => self.problems.extend(problems),
+        match (root, database) {
+            (Some((root, root_origin)), Some((database, database_origin))) => {
+                let mut places = Places { root, root_origin, database, database_origin };
+                match places.settle(disk) {
+                    Ok(warning) => self.warnings.extend(warning),
+                    Err(problems) => self.problems.extend(problems),
+                }
+                return Some(places);
+            }
+            // Whether the default root would do depends on the database.
+            (Some((_, Origin::Default)), None) | (None, None) => {}
+            (Some((root, origin)), None) => self.problems.extend(directories::check_root(&root, origin, disk)),
+            (None, Some((database, origin))) => {
+                self.problems.extend(directories::check_database(&database, origin, disk));
+            }
         }
-        Some(places)
+        None
     }
 
     fn jwt_secret(&mut self, setting: &'static Setting) -> Option<secrecy::SecretString> {
@@ -190,5 +201,222 @@ impl Reader<'_> {
         for name in self.sources.unknown() {
             self.warnings.push(format!("{name} is no setting of this version and does nothing"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+    use std::ffi::OsString;
+    use std::io;
+    use std::os::unix::ffi::OsStringExt;
+    use std::path::{Path, PathBuf};
+
+    use super::super::settings::Secrecy;
+    use super::super::sources::Flags;
+    use super::*;
+
+    type Pairs<'a> = &'a [(&'static str, &'static str)];
+
+    fn sources(flags: Pairs<'_>, environment: Pairs<'_>, file: Pairs<'_>) -> Sources {
+        Sources::new(
+            Flags::of(flags.iter().copied()),
+            environment.iter().map(|&(name, value)| (name.into(), value.into())).collect(),
+            file.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        )
+    }
+
+    /// Everything can be used, and nothing is there.
+    struct Anywhere;
+
+    impl Disk for Anywhere {
+        fn place(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn has(&self, _: &Path) -> bool {
+            false
+        }
+    }
+
+    fn load(environment: Pairs<'_>) -> Result<Loaded, Problems> {
+        Config::load(&sources(&[], environment, &[]), &Anywhere)
+    }
+
+    #[test]
+    fn nothing_needs_to_be_set() {
+        let Loaded { config, warnings } = load(&[]).unwrap();
+        assert_eq!((config.host.to_string().as_str(), config.port), ("127.0.0.1", 8968));
+        assert_eq!(config.root, Path::new("/var/lib/registry"));
+        assert_eq!(config.database.url(), "sqlite:db/registry.db");
+        assert_eq!(config.jwt_lifetime, Duration::from_secs(3600));
+        assert_eq!(config.limits.manifest_bytes, 4 << 20);
+        assert!(config.password_salt.is_none() && config.jwt_secret.is_none() && config.initial_admin.is_none());
+        assert!(config.trusted_proxies.is_empty() && warnings.is_empty());
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_which_beats_the_file() {
+        let name = settings::PORT.variable;
+        for (flags, environment, file, port) in [
+            (&[(name, "1")][..], &[(name, "2")][..], &[(name, "3")][..], 1),
+            (&[], &[(name, "2")], &[(name, "3")], 2),
+            (&[], &[], &[(name, "3")], 3),
+            (&[], &[], &[], 8968),
+        ] {
+            let loaded = Config::load(&sources(flags, environment, file), &Anywhere).unwrap();
+            assert_eq!(loaded.config.port, port);
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_a_problem_even_where_a_good_one_lies_below_it() {
+        let sources = sources(&[(settings::PORT.variable, "x")], &[(settings::PORT.variable, "80")], &[]);
+        let Problems(problems) = Config::load(&sources, &Anywhere).unwrap_err();
+        assert_eq!(problems[0].subject, "--port (OCI_REGISTRY_PORT)");
+    }
+
+    /// Every setting with a wrong value: all are reported, each by name and with
+    /// a cure, and none gives a secret away.
+    #[test]
+    fn all_problems_come_together() {
+        const WRONG: &str = "/?wrong";
+        let right = [settings::ROOT.variable, settings::JWT_SECRET.variable, settings::JWT_PREVIOUS_SECRET.variable];
+        let long = "x".repeat(1025).leak();
+        let pairs: Vec<_> = settings::ALL
+            .iter()
+            .map(|setting| match setting.variable {
+                name if name == settings::ADMIN_PASSWORD.variable => (name, &*long),
+                name if right.contains(&name) => (name, ""),
+                name => (name, WRONG),
+            })
+            .collect();
+
+        let problems = load(&pairs).unwrap_err();
+
+        for setting in settings::ALL {
+            let problem = problems.0.iter().find(|problem| problem.subject == setting.variable);
+            let problem = problem.unwrap_or_else(|| panic!("{} has no problem", setting.variable));
+            assert!(!problem.what.is_empty() && !problem.fix.is_empty(), "{problem}");
+            if setting.secrecy == Secrecy::Secret {
+                assert!(!problem.to_string().contains(WRONG) && !problem.to_string().contains("xxx"), "{problem}");
+            }
+        }
+        assert_eq!(problems.0.len(), settings::ALL.len());
+        assert!(problems.to_string().starts_with("the configuration has 24 problems"), "{problems}");
+    }
+
+    #[test]
+    fn the_public_url_counts_only_where_it_was_set() {
+        let name = settings::PUBLIC_URL.variable;
+        assert!(load(&[]).unwrap().config.public_url.is_none());
+        assert!(load(&[(name, "http://127.0.0.1:8968")]).unwrap().config.public_url.is_some());
+        assert!(load(&[(settings::PORT.variable, "9000")]).unwrap().config.public_url.is_none());
+    }
+
+    #[test]
+    fn a_short_secret_works_with_a_warning() {
+        let loaded = load(&[("JWT_SECRET", "short-secret")]).unwrap();
+        assert!(loaded.config.jwt_secret.is_some());
+        assert!(loaded.warnings[0].contains("JWT_SECRET has 12 bytes") && !loaded.warnings[0].contains("short-secret"));
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_warned_of() {
+        let warnings = load(&[("OCI_REGISTRY_PORTT", "1"), ("OCI_REGISTRY_SERVICE_HOST", "1")]).unwrap().warnings;
+        assert_eq!(warnings, ["OCI_REGISTRY_PORTT is no setting of this version and does nothing"]);
+    }
+
+    #[test]
+    fn an_initial_admin_has_a_name_and_a_password() {
+        let (name, password) = (("OCI_REGISTRY_ADMIN_USERNAME", "root"), ("OCI_REGISTRY_ADMIN_PASSWORD", "123456"));
+        assert_eq!(load(&[name, password]).unwrap().config.initial_admin.unwrap().username.as_str(), "root");
+        for (one, missing) in [(name, password.0), (password, name.0)] {
+            assert_eq!(load(&[one]).unwrap_err().0[0].subject, missing);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_a_problem() {
+        let environment = BTreeMap::from([("OCI_REGISTRY_PORT".into(), OsString::from_vec(vec![0xff]))]);
+        let sources = Sources::new(Flags::default(), environment, BTreeMap::new());
+        let Problems(problems) = Config::load(&sources, &Anywhere).unwrap_err();
+        assert_eq!((problems.len(), problems[0].subject.as_str()), (1, "OCI_REGISTRY_PORT"));
+    }
+
+    #[test]
+    fn nobody_can_print_a_secret() {
+        let secret = "0123456789abcdef";
+        let pairs = [
+            ("PASSWORD_SALT", secret),
+            ("JWT_SECRET", secret),
+            ("OCI_REGISTRY_JWT_PREVIOUS_SECRET", secret),
+            ("OCI_REGISTRY_ADMIN_USERNAME", "root"),
+            ("OCI_REGISTRY_ADMIN_PASSWORD", secret),
+            ("DATABASE_URL", "postgres://u:0123456789abcdef@db/registry?password=0123456789abcdef"),
+        ];
+        let sources = sources(&[], &pairs, &[]);
+        let Loaded { config, warnings } = Config::load(&sources, &Anywhere).unwrap();
+        let shown = format!("{config:?} {:?} {warnings:?}", config.report(&sources));
+        assert!(!shown.contains(secret), "{shown}");
+        assert!(shown.contains("postgres://db/registry"));
+    }
+
+    /// A machine on which only these directories, and what is below, can be used.
+    #[derive(Default)]
+    struct Only {
+        usable: &'static [&'static str],
+        file: Option<&'static str>,
+        asked: RefCell<Vec<PathBuf>>,
+    }
+
+    impl Disk for Only {
+        fn place(&self, directory: &Path) -> io::Result<()> {
+            self.asked.borrow_mut().push(directory.to_owned());
+            let fine = self.usable.iter().any(|usable| directory.starts_with(usable));
+            if fine { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+        }
+
+        fn has(&self, file: &Path) -> bool {
+            self.file.is_some_and(|name| Path::new(name) == file)
+        }
+    }
+
+    #[test]
+    fn a_registry_without_a_place_lives_in_data() {
+        let disk = Only { usable: &["./data", "db"], ..Only::default() };
+        let sources = sources(&[], &[], &[]);
+        let Loaded { config, warnings } = Config::load(&sources, &disk).unwrap();
+        assert_eq!(config.root, Path::new("./data"));
+        assert_eq!(config.database.url(), "sqlite:./data/registry.db");
+        assert!(
+            warnings[0].contains("./data") && warnings[0].contains("--root or OCI_REGISTRY_ROOTDIR"),
+            "{warnings:?}"
+        );
+        assert_eq!(config.report(&sources)[3].value, "./data");
+    }
+
+    /// Someone chose a place, or a registry has lived at the default one.
+    #[test]
+    fn a_registry_with_a_place_is_never_moved() {
+        let (root, database) =
+            (("OCI_REGISTRY_ROOTDIR", "/var/lib/registry"), ("DATABASE_URL", "sqlite:db/registry.db"));
+        for (pairs, file) in [(&[root][..], None), (&[database], None), (&[], Some("db/registry.db"))] {
+            let disk = Only { usable: &["./data", "db"], file, ..Only::default() };
+            let Problems(problems) = Config::load(&sources(&[], pairs, &[]), &disk).unwrap_err();
+            assert_eq!(problems[0].subject, "OCI_REGISTRY_ROOTDIR");
+            assert!(problems[0].what.contains("/var/lib/registry"), "{problems:?}");
+            assert!(!disk.asked.borrow().iter().any(|path| path.starts_with("./data")));
+        }
+    }
+
+    #[test]
+    fn both_directories_can_be_a_problem() {
+        let pairs = [("OCI_REGISTRY_ROOTDIR", "/a"), ("DATABASE_URL", "sqlite:/b/registry.db")];
+        let disk = Only::default();
+        let Problems(problems) = Config::load(&sources(&[], &pairs, &[]), &disk).unwrap_err();
+        assert_eq!(problems.len(), 2);
+        assert_eq!(*disk.asked.borrow(), [Path::new("/a"), Path::new("/b")]);
     }
 }

@@ -20,7 +20,7 @@ mod values;
 pub use configuration::{
     Config, Database, InitialAdmin, Limits, NamespaceClaim, PublicUrl, Registration, SparseManifests,
 };
-pub use directories::{Place, create, look};
+pub use directories::{Create, Disk, Look};
 pub use load::Loaded;
 pub use problems::{Problem, Problems};
 pub use report::Row;

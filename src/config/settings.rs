@@ -284,3 +284,32 @@ pub fn help_of_variables() -> String {
     help.push_str("\nA flag comes before the environment, the environment before `.env`, `.env` before the default.");
     help
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `.env.example` has every setting once, in this order, at its default;
+    /// where there is none, an example stands there.
+    #[test]
+    fn the_example_is_the_table() {
+        let example = include_str!("../../.env.example");
+        let lines = example.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
+        let lines: Vec<_> = lines.filter(|(name, _)| !name.starts_with(' ')).collect();
+
+        let variables: Vec<_> = ALL.iter().map(|setting| setting.variable).collect();
+        assert_eq!(lines.iter().map(|(name, _)| *name).collect::<Vec<_>>(), variables);
+        for (setting, (_, value)) in ALL.iter().zip(&lines) {
+            match setting.otherwise {
+                Otherwise::Value(default) => assert_eq!(*value, default, "{}", setting.variable),
+                Otherwise::Unset(words) => {
+                    assert!(!value.is_empty(), "{}", setting.variable);
+                    assert!(example.contains(&format!("Default: {words}.")), "{}", setting.variable);
+                }
+            }
+            if let Some(flag) = &setting.flag {
+                assert!(example.contains(&format!("Flag: --{}", flag.long)), "{}", setting.variable);
+            }
+        }
+    }
+}

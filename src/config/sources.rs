@@ -178,3 +178,31 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Problem> {
     }
     Ok(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<BTreeMap<String, String>, Problem> {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(".env");
+        std::fs::write(&path, text).unwrap();
+        read_file(&path)
+    }
+
+    #[test]
+    fn a_file_is_read_as_people_write_it() {
+        let values = read("# a comment\nRUST_LOG=debug\nexport A='x y#$z'\nB=\"q\" # more\nRUST_LOG=trace\n").unwrap();
+        let expected = [("A", "x y#$z"), ("B", "q"), ("RUST_LOG", "debug")];
+        assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert_eq!(read_file(Path::new("/nowhere/.env")).unwrap(), BTreeMap::new());
+    }
+
+    #[test]
+    fn a_broken_line_is_told_without_its_text() {
+        for (text, told) in [("JWT_SECRET='hush", "the line of JWT_SECRET"), ("hush hush", "a line cannot")] {
+            let problem = read(text).unwrap_err();
+            assert!(problem.what.contains(told) && !problem.to_string().contains("hush"), "{problem}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! From a setting's text to its value: one function per kind of value.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
@@ -11,6 +12,7 @@ use secrecy::SecretString;
 use crate::telemetry::{Filter, LogFormat};
 
 use super::configuration::{Database, NamespaceClaim, PublicUrl, Registration, SparseManifests};
+use super::settings;
 
 /// Why a text is no value of its setting. `what` never quotes a secret.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,21 +29,20 @@ impl Invalid {
 
 type Parsed<T> = Result<T, Invalid>;
 
-/// An address to listen on, or a host name that resolves to one.
-pub(super) fn host(text: &str) -> Parsed<String> {
+/// An address to listen on. Of names only `localhost` is known: what others
+/// stand for may change while a server listens.
+pub(super) fn host(text: &str) -> Parsed<IpAddr> {
+    if text == "localhost" {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if bare.parse::<std::net::IpAddr>().is_ok() {
-        return Ok(bare.to_owned());
-    }
-    let is_name = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
-    if is_name && !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return Ok(text.to_owned());
-    }
-    Err(Invalid::new(
-        format!("`{text}` is no address and no host name"),
-        "an address alone, such as 127.0.0.1, 0.0.0.0 (all of IPv4) or :: (all); \
-         the port has its own setting OCI_REGISTRY_PORT, the address for clients OCI_REGISTRY_PUBLIC_URL",
-    ))
+    bare.parse().map_err(|_| {
+        Invalid::new(
+            format!("`{text}` is no address"),
+            "an address alone, such as 127.0.0.1, 0.0.0.0 (all of IPv4) or :: (all); \
+             the port has its own setting OCI_REGISTRY_PORT, the address for clients OCI_REGISTRY_PUBLIC_URL",
+        )
+    })
 }
 
 pub(super) fn port(text: &str) -> Parsed<u16> {
@@ -203,7 +204,9 @@ pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
     choice(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
 }
 
+/// An empty filter is none, as in a shell that exports it empty.
 pub(super) fn log_filter(text: &str) -> Parsed<Filter> {
+    let text = if text.trim().is_empty() { settings::LOG.default_text() } else { text };
     text.parse().map_err(|error| {
         Invalid::new(
             format!("`{text}` is no filter: {error}"),
@@ -217,7 +220,7 @@ pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
     items
         .map(|item| {
-            let address = || item.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+            let address = || item.parse::<IpAddr>().ok().map(IpNet::from);
             item.parse::<IpNet>().ok().or_else(address).map(|network| network.trunc()).ok_or_else(|| {
                 Invalid::new(
                     format!("`{item}` is no address and no network"),
@@ -226,4 +229,97 @@ pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_an_address_and_no_url() {
+        for (text, host) in [("0.0.0.0", "0.0.0.0"), ("::", "::"), ("[::1]", "::1"), ("localhost", "127.0.0.1")] {
+            assert_eq!(super::host(text).unwrap().to_string(), host);
+        }
+        for text in ["", "http://0.0.0.0", "0.0.0.0:80", "1.2.3", "a b", "[::1]:80", "registry.example.com"] {
+            assert!(host(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_a_base_for_others() {
+        for (text, authority, prefix) in [
+            ("https://registry.example.com", "registry.example.com", ""),
+            ("http://localhost:8968/", "localhost:8968", ""),
+            ("https://example.com/registry", "example.com", "/registry"),
+            ("https://example.com/a/b-c_d.e~f/", "example.com", "/a/b-c_d.e~f"),
+            ("https://[::1]:8968", "[::1]:8968", ""),
+        ] {
+            let url = public_url(text).unwrap();
+            assert_eq!((url.authority().as_str(), url.prefix()), (authority, prefix), "{text}");
+            assert_eq!(url.to_string(), text.strip_suffix('/').unwrap_or(text));
+        }
+        for text in [
+            "",
+            "registry.example.com",
+            "/registry",
+            "ftp://example.com",
+            "https://",
+            "https://example.com:",
+            "https://example.com?a=b",
+            "https://example.com/#top",
+            "https://user:secret@example.com",
+            "https://example.com/a//b",
+            "https://example.com/../b",
+            "https://example.com/a\"b",
+            "https://example.com/a%20b",
+        ] {
+            let invalid = public_url(text).unwrap_err();
+            assert!(!invalid.what.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_database_is_sqlite_in_a_file_or_postgres() {
+        for (text, path) in [
+            ("sqlite:db/registry.db", "db/registry.db"),
+            ("sqlite://db/registry.db?mode=rwc", "db/registry.db"),
+            ("sqlite:///srv/registry.db", "/srv/registry.db"),
+            ("sqlite:/srv/with%20space.db", "/srv/with space.db"),
+        ] {
+            let Database::Sqlite { path: found, url } = database(text).unwrap() else { panic!("{text}") };
+            assert_eq!((found.to_str().unwrap(), url.as_str()), (path, text));
+        }
+        for text in ["postgres://u:secret@db/registry?sslmode=require", "postgresql://u:secret@db/registry"] {
+            let database = database(text).unwrap();
+            assert_eq!((database.url(), database.to_string().as_str()), (text, "postgres://db/registry"));
+        }
+        for text in ["", "sqlite:", "sqlite::memory:", "sqlite:x?mode=memory", "mysql://u:secret@db/x", "postgres://"] {
+            assert!(!database(text).unwrap_err().what.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_addresses_and_networks() {
+        let text = |text: &str| networks(text).map(|found| found.iter().map(IpNet::to_string).collect::<Vec<_>>());
+        assert_eq!(text("").unwrap(), [""; 0]);
+        assert_eq!(text("10.1.2.3/8, 192.168.1.7,fd00::/8").unwrap(), ["10.0.0.0/8", "192.168.1.7/32", "fd00::/8"]);
+        for bad in ["10.0.0.0/33", "proxy.example.com", "10.0.0.1;10.0.0.2"] {
+            assert!(text(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_salt_has_sixteen_characters_and_a_secret_some() {
+        assert!(password_salt("0123456789abcdef").is_ok() && password_salt("ääääääääääääääää").is_ok());
+        assert!(password_salt("0123456789abcde").is_err() && password_salt("0123456789abcdef0").is_err());
+        assert!(jwt_secret("x").is_ok() && jwt_secret("").is_err() && jwt_secret("  ").is_err());
+        assert!(password("123456").is_ok() && password("12345").is_err() && password(&"x".repeat(1025)).is_err());
+    }
+
+    #[test]
+    fn a_log_filter_has_directives() {
+        assert_eq!(log_filter(" ").unwrap().as_str(), "info");
+        assert!(log_filter("info,distribution::auth=debug").is_ok());
+        assert!(log_filter("info,distribution=loud").is_err());
+    }
 }
