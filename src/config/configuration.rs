@@ -31,7 +31,7 @@ pub struct Config {
     /// The secret before, whose tokens are still good.
     pub jwt_previous_secret: Option<SecretString>,
     pub jwt_lifetime: Duration,
-    /// Created at start where the name is not taken.
+    /// Created at start where there is no admin.
     pub initial_admin: Option<InitialAdmin>,
     pub registration: Registration,
     pub namespace_claim: NamespaceClaim,

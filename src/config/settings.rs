@@ -131,7 +131,7 @@ pub const JWT_LIFETIME: Setting =
     variable("JWT_LIFETIME_SECONDS", "SECONDS", "3600", "How long a token is valid; at least 60");
 pub const ADMIN_USERNAME: Setting = Setting {
     otherwise: Otherwise::Unset("none"),
-    ..variable("OCI_REGISTRY_ADMIN_USERNAME", "NAME", "", "An admin to create at start where the name is not taken")
+    ..variable("OCI_REGISTRY_ADMIN_USERNAME", "NAME", "", "An admin to create at start where there is none")
 };
 pub const ADMIN_PASSWORD: Setting =
     secret("OCI_REGISTRY_ADMIN_PASSWORD", "SECRET", "none", "That admin's first password, 6 to 1024 bytes");
@@ -177,7 +177,7 @@ pub const MAX_MANIFEST_BYTES: Setting = variable(
 pub const MAX_CONCURRENT_REQUESTS: Setting = variable(
     "OCI_REGISTRY_MAX_CONCURRENT_REQUESTS",
     "COUNT",
-    "1024",
+    "4096",
     "Requests served at once; the next one is told to come back (503)",
 );
 pub const IDLE_TIMEOUT: Setting = variable(
