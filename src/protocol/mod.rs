@@ -1,1 +1,22 @@
-//! (door to be written)
+//! The words of the wire: bodies, error bodies, headers, ranges, queries.
+//!
+//! What HTTP says and how a registry says it, apart from any decision: which
+//! code a failure has is `services`' matter, who is let in `auth`'s. Knows
+//! domain types only.
+
+mod body;
+mod error;
+pub mod headers;
+mod query;
+mod range;
+
+pub use body::{Body, BoxError};
+pub use error::{ErrorCode, ErrorReply};
+pub use query::Query;
+pub use range::{ChunkRange, ChunkRangeError, WantedRange};
+
+/// A request on its way through the layers.
+pub type Request = http::Request<Body>;
+
+/// A reply on its way back.
+pub type Response = http::Response<Body>;
