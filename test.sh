@@ -71,7 +71,7 @@ say "what the machine has"
 wanted=(ca-certificates curl jq gcc libc6-dev)
 ! wants postgres || wanted+=(postgresql)
 ! wants buck || wanted+=(python3-venv)
-! wants clients || wanted+=(skopeo buildah podman umoci containerd docker.io iptables python3-venv uidmap)
+! wants clients || wanted+=(skopeo buildah podman umoci containerd docker.io nginx-light openssl python3-venv)
 packages "${wanted[@]}"
 
 export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
