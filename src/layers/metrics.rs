@@ -14,8 +14,8 @@ use http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tower::{Layer, Service};
 
-use super::observe::observed;
 use super::Answer;
+use super::observe::observed;
 use crate::protocol::{Request, Response, headers};
 use crate::router::{Endpoint, Matched};
 

@@ -1,10 +1,10 @@
 //! Sockets: HTTP/1.1, and HTTP/2 with prior knowledge, on one port.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
-use std::convert::Infallible;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -119,11 +119,12 @@ where
         if stream.set_nodelay(true).is_err() || !matches!(timeout(QUIET, stream.readable()).await, Ok(Ok(()))) {
             return;
         }
-        let service = TowerToHyperService::new(service.map_request(move |request: http::Request<hyper::body::Incoming>| {
-            let mut request = request.map(Body::Incoming);
-            request.extensions_mut().insert(Peer(peer));
-            request
-        }));
+        let service =
+            TowerToHyperService::new(service.map_request(move |request: http::Request<hyper::body::Incoming>| {
+                let mut request = request.map(Body::Incoming);
+                request.extensions_mut().insert(Peer(peer));
+                request
+            }));
         let connection = http.serve_connection(TokioIo::new(StallGuard::new(stream, QUIET)), service).into_owned();
         // A client that breaks off, or speaks TLS here, is no error of ours (R-PNG-06, R-GEN-15).
         if let Err(error) = watcher.watch(connection).await {

@@ -9,7 +9,8 @@ use http::{HeaderMap, StatusCode};
 
 use super::multipart::Multipart;
 use super::{Call, Error, IntoResponse};
-use crate::domain::{Action, ByteRange, Digest, RepositoryName};
+use crate::auth::{Access, Auth};
+use crate::domain::{ByteRange, Digest, RepositoryName, Visibility};
 use crate::metadata;
 use crate::metadata::{DeleteBlob, Metadata, RepositoryId};
 use crate::protocol::{Body, BoxError, Response, WantedRange, headers};
@@ -22,6 +23,7 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 /// Serves and unlinks blobs.
 #[derive(Clone)]
 pub struct Blobs {
+    auth: Auth,
     metadata: Metadata,
     store: store::Filesystem,
 }
@@ -46,8 +48,8 @@ pub struct Deleted;
 
 impl Blobs {
     /// Serves what metadata names from the store.
-    pub fn new(metadata: Metadata, store: store::Filesystem) -> Self {
-        Self { metadata, store }
+    pub fn new(auth: Auth, metadata: Metadata, store: store::Filesystem) -> Self {
+        Self { auth, metadata, store }
     }
 
     /// end-2: a blob of this repository, whole or in ranges.
@@ -62,8 +64,8 @@ impl Blobs {
         let router::BlobGet { repository, digest } = request;
         let id = call.repository(&repository)?;
         let blob = self.find(id, &repository, &digest).await?;
-        let public = call.permit.as_ref().is_some_and(|permit| permit.is_public());
-        if call.is_head() && call.permit.as_ref().is_some_and(|permit| permit.allows(Action::Push)) {
+        let public = call.facts().is_some_and(|facts| facts.visibility == Visibility::Public);
+        if call.is_head() && self.auth.check(&call.caller, Access::Push, &repository).await.is_ok() {
             let linked = self.metadata.renew_lease(id, &digest).await?;
             if !linked {
                 return Err(Error::BlobUnknown { repository, digest });
@@ -132,7 +134,8 @@ impl Blobs {
             return Ok((blob, Body::stream(reader)));
         }
         let now = self.metadata.blob_now(id, digest).await?.ok_or_else(|| unknown(repository, digest))?;
-        let reader = if now.object == blob.object { None } else { self.store.open(&now.object, now.size, range).await? };
+        let reader =
+            if now.object == blob.object { None } else { self.store.open(&now.object, now.size, range).await? };
         match reader {
             Some(reader) => Ok((now, Body::stream(reader))),
             None => {

@@ -276,9 +276,7 @@ async fn receive(session: &mut impl Session, mut body: Body, range: Option<Chunk
     }
     let body = session.offset() - begun;
     match range {
-        Some(range) if range.len() != body => {
-            Err(Receive::Refused(Error::ChunkLength { range: range.len(), body }))
-        }
+        Some(range) if range.len() != body => Err(Receive::Refused(Error::ChunkLength { range: range.len(), body })),
         _ => Ok(()),
     }
 }
