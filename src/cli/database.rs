@@ -1,3 +1,7 @@
+//! What subcommands work on: the database itself, beside whatever servers have
+//! it open. So they help where nobody can log in, and ask nobody for leave:
+//! whoever may write to the database is its operator.
+
 use crate::auth::{HashError, Hashed, Hasher, Password};
 use crate::config::{Config, Create, Database, Disk, Flags, Loaded, Look, Sources, settings};
 use crate::domain::{Namespace, Username};

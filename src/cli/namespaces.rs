@@ -1,3 +1,5 @@
+//! `distribution namespace`: whose they are, and who may do what in them.
+
 use clap::Subcommand;
 
 use crate::config::Flags;

@@ -1,3 +1,5 @@
+//! A new password from the command line: read from standard input, or made up.
+
 use std::io;
 
 use base64::Engine;

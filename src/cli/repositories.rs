@@ -1,3 +1,5 @@
+//! `distribution repository`: what there is, and who may pull from it.
+
 use clap::Subcommand;
 
 use crate::config::Flags;

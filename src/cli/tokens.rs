@@ -1,3 +1,5 @@
+//! `distribution token`: what people and machines log in with besides passwords.
+
 use clap::Subcommand;
 
 use crate::config::Flags;

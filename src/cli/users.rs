@@ -1,3 +1,5 @@
+//! `distribution user`: who there is, and what they are.
+
 use clap::Subcommand;
 
 use crate::config::Flags;
