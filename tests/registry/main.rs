@@ -12,4 +12,6 @@
 
 mod harness;
 
+mod names;
 mod ping;
+mod references;

@@ -322,7 +322,8 @@ impl Call {
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap_or_else(|error| panic!("{method} {path}: the body: {error}")).to_bytes();
         driver.abort();
-        let reply = Reply { request: format!("{method} {path}"), status: head.status.as_u16(), headers: head.headers, body };
+        let reply =
+            Reply { request: format!("{method} {path}"), status: head.status.as_u16(), headers: head.headers, body };
         rules::check(&method, &path, &reply);
         assert!(faults_welcome || reply.status < 500, "a server fault: {reply:?}");
         reply

@@ -26,7 +26,12 @@ impl Output {
 }
 
 /// Runs the binary to its end, in that directory, with just that environment.
-pub(crate) fn distribution(directory: &Path, environment: &BTreeMap<String, String>, arguments: &[&str], input: &str) -> Output {
+pub(crate) fn distribution(
+    directory: &Path,
+    environment: &BTreeMap<String, String>,
+    arguments: &[&str],
+    input: &str,
+) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_distribution"))
         .args(arguments)
         .env_clear()

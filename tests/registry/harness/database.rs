@@ -42,7 +42,11 @@ impl Drop for Database {
             let server = server.clone();
             // A test's own runtime may be the one that is ending.
             let dropped = std::thread::spawn(move || {
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(&server, statement));
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(run(&server, statement));
             });
             if dropped.join().is_err() {
                 eprintln!("the database {name} could not be dropped");

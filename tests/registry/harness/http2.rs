@@ -36,11 +36,16 @@ impl Http2 {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = sender.send_request(request.body(Full::new(Bytes::copy_from_slice(body))).unwrap()).await.unwrap();
+        let response =
+            sender.send_request(request.body(Full::new(Bytes::copy_from_slice(body))).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        let reply =
-            Reply { request: format!("{method} {path} (HTTP/2)"), status: head.status.as_u16(), headers: head.headers, body };
+        let reply = Reply {
+            request: format!("{method} {path} (HTTP/2)"),
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        };
         rules::check(&method, path, &reply);
         reply
     }
