@@ -12,6 +12,9 @@
 
 mod harness;
 
+mod http;
+mod locations;
 mod names;
 mod ping;
 mod references;
+mod wire;
