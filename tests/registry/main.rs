@@ -12,9 +12,12 @@
 
 mod harness;
 
+mod blobs;
 mod http;
 mod locations;
 mod names;
 mod ping;
+mod ranges;
 mod references;
+mod uploads;
 mod wire;
