@@ -15,6 +15,8 @@ mod harness;
 mod blobs;
 mod http;
 mod locations;
+mod manifest_validation;
+mod manifests;
 mod monolithic;
 mod mounts;
 mod names;
