@@ -13,6 +13,8 @@
 mod harness;
 
 mod blobs;
+mod catalog;
+mod deletes;
 mod http;
 mod locations;
 mod manifest_validation;
@@ -24,5 +26,7 @@ mod ping;
 mod ranges;
 mod recovery;
 mod references;
+mod referrers;
+mod tags;
 mod uploads;
 mod wire;

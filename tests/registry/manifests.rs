@@ -328,7 +328,7 @@ async fn a_moving_tag_is_never_seen_half() {
             reply.is(200).has("docker-content-digest", &seen.digest());
         }
     };
-    futures_util::future::join3(writers, readers, async {}).await;
+    futures_util::future::join(writers, readers).await;
 }
 
 /// R-MPT-20, R-AUZ-07: the first push may be of a manifest alone.
