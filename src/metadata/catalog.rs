@@ -106,7 +106,8 @@ impl Metadata {
             }
         };
         // All of a namespace's names begin with it, followed by nothing or by `/`, whose successor is `0`.
-        let mut namespaces: Vec<_> = namespaces.into_iter().filter(|name| format!("{name}0").as_str() > after).collect();
+        let mut namespaces: Vec<_> =
+            namespaces.into_iter().filter(|name| format!("{name}0").as_str() > after).collect();
         namespaces.sort();
         Ok(namespaces)
     }

@@ -79,8 +79,7 @@ impl Metadata {
                     Err(MemberChange::IsOwner) if *role == Role::Owner => return Ok(MemberChange::Done),
                     Err(why_not) => return Ok(why_not),
                 };
-                let args =
-                    [namespace.as_str().into(), user.0.into(), role.as_str().into(), tx.now.as_micros().into()];
+                let args = [namespace.as_str().into(), user.0.into(), role.as_str().into(), tx.now.as_micros().into()];
                 tx.run(&PUT, &args).await?;
                 tx.note(News::Facts);
                 let (target, detail) = (format!("namespace:{namespace}"), format!("user:{name} {role}"));

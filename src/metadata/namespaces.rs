@@ -66,8 +66,7 @@ static CLAIM: Sql = Sql::new(&["INSERT INTO namespaces (name, owner, created_at)
 static HAND_OVER: Sql = Sql::new(&["UPDATE namespaces SET owner = $2 WHERE name = $1 RETURNING name"]);
 static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, role, since) VALUES ($1, $2, 'owner', $3)
      ON CONFLICT (namespace, account) DO UPDATE SET role = 'owner'"]);
-static SET_DEFAULT: Sql =
-    Sql::new(&["UPDATE namespaces SET default_visibility = $2 WHERE name = $1 RETURNING name"]);
+static SET_DEFAULT: Sql = Sql::new(&["UPDATE namespaces SET default_visibility = $2 WHERE name = $1 RETURNING name"]);
 
 fn record(row: &AnyRow) -> Result<NamespaceRecord, Error> {
     Ok(NamespaceRecord {
