@@ -2,7 +2,7 @@
 # helm: charts as artifacts, with a `+` in the version that becomes a `_` in the tag.
 CLIENT=helm
 . "$(dirname "$0")/lib.sh"
-go_tool helm helm.sh/helm/v3/cmd/helm@v3.21.3
+go_tool helm helm.sh/helm/v3/cmd/helm@v3.22.0
 
 export HELM_CACHE_HOME=$WORK/cache HELM_DATA_HOME=$WORK/data
 as() { HELM_CONFIG_HOME=$WORK/$1 HELM_REGISTRY_CONFIG=$WORK/$1.json helm "${@:2}"; }
