@@ -1,8 +1,8 @@
 use sqlx::any::AnyRow;
 
-use super::audit::{AuditAction, audit};
-use super::cache::Stale;
+use super::cache::News;
 use super::dialect::{Arg, Sql};
+use super::audit::{AuditAction, audit};
 use super::pagination::limit;
 use super::transaction::{Columns, Tx};
 use super::users::UserId;
@@ -77,7 +77,11 @@ fn read_facts(row: Option<&AnyRow>) -> Result<Facts, Error> {
 }
 
 /// The facts as this transaction sees them.
-pub(super) async fn facts(tx: &mut Tx<'_>, repository: &RepositoryName, user: Option<UserId>) -> Result<Facts, Error> {
+pub(super) async fn facts(
+    tx: &mut Tx<'_>,
+    repository: &RepositoryName,
+    user: Option<UserId>,
+) -> Result<Facts, Error> {
     match tx.known_facts(repository, user) {
         Some(known) => Ok(known),
         None => read_facts(tx.one(&FACTS, &facts_args(repository, user)).await?.as_ref()),
@@ -176,7 +180,7 @@ impl Metadata {
             Box::pin(async move {
                 let args = [repository.0.into(), visibility.as_str().into(), tx.now.as_micros().into()];
                 let Some(row) = tx.one(&SET_VISIBILITY, &args).await? else { return Ok(false) };
-                tx.stale(Stale::Facts);
+                tx.note(News::Facts);
                 let target = format!("repository:{}", row.text(0)?);
                 audit(tx, origin, AuditAction::RepositoryVisibility, &target, Some(visibility.as_str())).await?;
                 Ok(true)
@@ -194,7 +198,7 @@ impl Metadata {
         self.write("delete_repository", (repository, origin), |tx, (repository, origin)| {
             Box::pin(async move {
                 let Some(row) = tx.one(&DELETE, &[repository.0.into()]).await? else { return Ok(false) };
-                tx.stale(Stale::Everything);
+                tx.note(News::Everything);
                 let target = format!("repository:{}", row.text(0)?);
                 audit(tx, origin, AuditAction::RepositoryDelete, &target, None).await?;
                 Ok(true)
