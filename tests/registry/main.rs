@@ -14,6 +14,7 @@ mod harness;
 
 mod blobs;
 mod catalog;
+mod challenges;
 mod deletes;
 mod http;
 mod locations;
@@ -27,6 +28,8 @@ mod ranges;
 mod recovery;
 mod references;
 mod referrers;
+mod scopes;
 mod tags;
+mod tokens;
 mod uploads;
 mod wire;
