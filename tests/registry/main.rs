@@ -12,11 +12,13 @@
 
 mod harness;
 
+mod anonymity;
 mod blobs;
 mod catalog;
 mod challenges;
 mod deletes;
 mod http;
+mod jwt;
 mod locations;
 mod manifest_validation;
 mod manifests;
@@ -30,6 +32,8 @@ mod references;
 mod referrers;
 mod scopes;
 mod tags;
+mod token_post;
 mod tokens;
 mod uploads;
+mod visibility;
 mod wire;
