@@ -305,15 +305,22 @@ impl Core {
     }
 
     async fn password(&self, user: &str, password: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        // Nobody has a name outside the grammar, so that saying so at once tells nothing.
-        let user = user.parse::<Username>().map_err(|_| Rejection::Invalid)?;
+        let Ok(user) = user.parse::<Username>() else {
+            // Nobody has a name outside the grammar, so that saying so at once tells nothing.
+            return Err(self.logins.refuse(None, "password", peer).await);
+        };
         let account = self.logins.check(&user, password, peer).await?;
         Ok(Caller::new(Identity::User(account), None, Bearer::Absent))
     }
 
     async fn secret(&self, kind: TokenKind, user: &str, secret: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        let outcome = self.owner_of(kind, user, secret).await;
-        self.settle(outcome, user, peer).await
+        match self.owner_of(kind, user, secret).await {
+            Err(Rejection::Invalid) => {
+                let named = user.parse::<Username>().is_ok() || user.parse::<RobotName>().is_ok();
+                Err(self.logins.refuse(named.then_some(user), "access token", peer).await)
+            }
+            outcome => outcome,
+        }
     }
 
     async fn owner_of(&self, kind: TokenKind, user: &str, secret: &str) -> Result<Caller, Rejection> {
@@ -334,8 +341,10 @@ impl Core {
     }
 
     async fn refresh(&self, secret: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        let outcome = self.user_of_refresh(secret).await;
-        self.settle(outcome, "", peer).await
+        match self.user_of_refresh(secret).await {
+            Err(Rejection::Invalid) => Err(self.logins.refuse(None, "refresh token", peer).await),
+            outcome => outcome,
+        }
     }
 
     async fn user_of_refresh(&self, secret: &str) -> Result<Caller, Rejection> {
@@ -350,15 +359,6 @@ impl Core {
         self.note_use(&token).await;
         let credential = Credential { id: token.id, grants: token.grants.into() };
         Ok(Caller::new(Identity::User(account), Some(credential), Bearer::Absent))
-    }
-
-    /// Counts and writes down a secret that nobody has. Good ones are never held up.
-    async fn settle(&self, outcome: Result<Caller, Rejection>, user: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        if matches!(outcome, Err(Rejection::Invalid)) {
-            self.logins.unknown_secret(peer)?;
-            self.logins.write_down(user, "access token", peer).await;
-        }
-        outcome
     }
 
     /// The token, if there is one and its time is not over.

@@ -14,6 +14,8 @@
 //! that asks itself, and one algorithm is one that nobody can be talked out of.
 
 mod check;
+#[cfg(test)]
+mod forgeries;
 mod gate;
 mod identity;
 mod issue;

@@ -218,7 +218,11 @@ impl Writer {
         match &done {
             Ok(()) => self.caches.apply(&stale),
             Err(error) => {
-                tracing::error!(error = error as &dyn std::error::Error, changes = jobs.len(), "changes were not written");
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    changes = jobs.len(),
+                    "changes were not written"
+                );
                 self.caches.clear();
             }
         }

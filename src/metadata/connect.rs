@@ -160,8 +160,7 @@ fn sqlite_path(url: &str) -> Result<PathBuf, OpenError> {
 /// The file and its directories. Only its owner may read it: it holds secrets.
 fn create(path: &Path) -> Result<(), OpenError> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        fs::create_dir_all(directory)
-            .map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
+        fs::create_dir_all(directory).map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
     }
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     opened.map(drop).map_err(|source| OpenError::File { path: path.to_owned(), source })

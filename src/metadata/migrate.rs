@@ -31,11 +31,8 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: &[Migration] = &[
-    migration!(1, "0001_accounts"),
-    migration!(2, "0002_content"),
-    migration!(3, "0003_audit"),
-];
+const MIGRATIONS: &[Migration] =
+    &[migration!(1, "0001_accounts"), migration!(2, "0002_content"), migration!(3, "0003_audit")];
 
 static APPLIED: Sql = Sql::new(&["SELECT version, checksum FROM schema_migrations ORDER BY version"]);
 static RECORD: Sql =

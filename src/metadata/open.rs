@@ -50,7 +50,10 @@ impl Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The URL may hold a password.
-        f.debug_struct("Options").field("lease", &self.lease).field("connections", &self.connections).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("lease", &self.lease)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,12 +132,7 @@ impl Metadata {
     }
 
     /// Asks the database.
-    pub(super) async fn read(
-        &self,
-        op: &'static str,
-        sql: &Sql,
-        args: &[Arg<'_>],
-    ) -> Result<Vec<AnyRow>, Error> {
+    pub(super) async fn read(&self, op: &'static str, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<AnyRow>, Error> {
         let began = Instant::now();
         let rows = self.core.read(sql, args).await;
         self.core.measure(op, began);

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Error, Facts, Origin, RepositoryId};
 use super::transaction::Tx;
+use super::{Error, Facts, Origin, RepositoryId};
 use crate::domain::{RepositoryName, Visibility};
 
 /// Where a push goes, who pushes, and by what rule they may.

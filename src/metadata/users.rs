@@ -107,8 +107,7 @@ static INSERT: Sql = Sql::new(&["INSERT INTO users
      VALUES ($1, $2, $3, $4, 0, $5, $6, $6) ON CONFLICT (name) DO NOTHING RETURNING id"]);
 static CLAIM_OWN_NAMESPACE: Sql = Sql::new(&["INSERT INTO namespaces (name, owner, created_at) VALUES ($1, $2, $3)
      ON CONFLICT (name) DO NOTHING RETURNING name"]);
-static OWN: Sql =
-    Sql::new(&["INSERT INTO members (namespace, account, role, since) VALUES ($1, $2, 'owner', $3)"]);
+static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, role, since) VALUES ($1, $2, 'owner', $3)"]);
 
 static BY_NAME: Sql = Sql::new(&["SELECT id, name, admin, disabled, epoch FROM users WHERE name = $1"]);
 static BY_ID: Sql = Sql::new(&["SELECT id, name, admin, disabled, epoch FROM users WHERE id = $1"]);
@@ -119,7 +118,8 @@ static LIST: Sql = Sql::new(&["SELECT id, name, admin, disabled, epoch, created_
 static ANY_ADMIN: Sql = Sql::new(&["SELECT 1 FROM users WHERE admin = 1 AND disabled = 0 LIMIT 1"]);
 static COUNT: Sql = Sql::new(&["SELECT count(*) FROM users"]);
 
-static SET_PASSWORD: Sql = Sql::new(&["UPDATE users SET password_hash = $2, pepper_id = $3, epoch = $4, changed_at = $5
+static SET_PASSWORD: Sql =
+    Sql::new(&["UPDATE users SET password_hash = $2, pepper_id = $3, epoch = $4, changed_at = $5
      WHERE id = $1 RETURNING id, name, admin, disabled, epoch"]);
 static REHASH: Sql = Sql::new(&["UPDATE users SET password_hash = $3, pepper_id = $4
      WHERE id = $1 AND password_hash = $2 RETURNING id"]);

@@ -36,10 +36,7 @@ pub(super) fn on_each<F: Future<Output = ()>>(test: impl Fn(Arc<Database>) -> F)
     on_each_with(|_| {}, test);
 }
 
-pub(super) fn on_each_with<F: Future<Output = ()>>(
-    change: impl Fn(&mut Options),
-    test: impl Fn(Arc<Database>) -> F,
-) {
+pub(super) fn on_each_with<F: Future<Output = ()>>(change: impl Fn(&mut Options), test: impl Fn(Arc<Database>) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     let server = std::env::vars().find(|(name, _)| name == "TEST_POSTGRES_URL").map(|(_, url)| url);
     let servers = [None, server];
@@ -81,11 +78,7 @@ async fn open(server: Option<&str>, change: &impl Fn(&mut Options)) -> Database 
 }
 
 pub(super) fn origin() -> Origin {
-    Origin {
-        actor: Actor::Anonymous,
-        address: Some(IpAddr::from([192, 0, 2, 7])),
-        request: Some("request-1".into()),
-    }
+    Origin { actor: Actor::Anonymous, address: Some(IpAddr::from([192, 0, 2, 7])), request: Some("request-1".into()) }
 }
 
 pub(super) fn as_user(account: &Account) -> Origin {
