@@ -8,6 +8,20 @@ use hyper::body::Incoming;
 /// Whatever made a body end early.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Why the body of a request ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It has more than that many bytes.
+    #[error("the body is longer than {limit} bytes")]
+    TooLong { limit: u64 },
+    /// Nothing came for too long.
+    #[error("the body did not arrive in time")]
+    Stalled,
+    /// The connection broke, or what came on it is not HTTP.
+    #[error("the connection broke inside the body")]
+    Broken(#[source] BoxError),
+}
+
 /// The body of a request or a reply. The common ones cost no allocation.
 #[derive(Default)]
 pub enum Body {

@@ -1,4 +1,7 @@
-use http::header::{CONTENT_TYPE, HeaderValue};
+use std::error::Error;
+use std::sync::Arc;
+
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
@@ -77,9 +80,45 @@ impl ErrorCode {
 #[derive(Debug)]
 pub struct ErrorReply {
     pub status: StatusCode,
-    /// What goes with it, such as a challenge or where to resume.
+    /// What goes with it, such as where to resume.
     pub headers: HeaderMap,
     errors: Vec<Entry>,
+    cause: Option<Cause>,
+    challenge: Option<Challenge>,
+}
+
+/// Why a reply is a failure of ours. Rides in the reply's extensions to be
+/// logged once, with the request id, and is never sent (I8).
+#[derive(Debug, Clone)]
+pub struct Cause(pub Arc<dyn Error + Send + Sync>);
+
+/// What a 401 asks for. Rides in the reply's extensions to the layer that knows
+/// under which address the client sees us, and becomes `WWW-Authenticate` there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Challenge {
+    /// The scopes that were needed, joined by one space; empty for none (R-CHL-06).
+    pub scope: String,
+    /// What is wrong with the credentials that came (R-CHL-07).
+    pub error: Option<ChallengeError>,
+}
+
+/// The `error` of a challenge (R-CHL-07).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChallengeError {
+    /// The token or password is bad, expired or revoked.
+    InvalidToken,
+    /// The token is good but does not reach this far.
+    InsufficientScope,
+}
+
+impl ChallengeError {
+    /// The word for it in a challenge.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -93,7 +132,8 @@ struct Entry {
 impl ErrorReply {
     /// One error under that status.
     pub fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
-        let mut reply = Self { status, headers: HeaderMap::new(), errors: Vec::with_capacity(1) };
+        let errors = Vec::with_capacity(1);
+        let mut reply = Self { status, headers: HeaderMap::new(), errors, cause: None, challenge: None };
         reply.add(code, message, None);
         reply
     }
@@ -112,6 +152,26 @@ impl ErrorReply {
         self
     }
 
+    /// The reply to a failure of ours: it says nothing of the cause, which is logged.
+    pub fn failure(status: StatusCode, code: ErrorCode, message: &str, cause: Arc<dyn Error + Send + Sync>) -> Self {
+        Self { cause: Some(Cause(cause)), ..Self::new(status, code, message) }
+    }
+
+    /// A 401 that asks for credentials.
+    pub fn unauthorized(message: &str, challenge: Challenge) -> Self {
+        Self {
+            challenge: Some(challenge),
+            ..Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
+        }
+    }
+
+    /// The same, to be tried again after that many seconds (R-LIM-01, R-LIM-02).
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        self
+    }
+
     /// The reply, its JSON written.
     pub fn into_response(self) -> Response {
         #[derive(Serialize)]
@@ -124,6 +184,12 @@ impl ErrorReply {
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(cause) = self.cause {
+            response.extensions_mut().insert(cause);
+        }
+        if let Some(challenge) = self.challenge {
+            response.extensions_mut().insert(challenge);
+        }
         response
     }
 }

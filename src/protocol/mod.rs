@@ -5,13 +5,17 @@
 //! domain types only.
 
 mod body;
+mod credentials;
 mod error;
 pub mod headers;
 mod query;
+mod origin;
 mod range;
 
-pub use body::{Body, BoxError};
-pub use error::{ErrorCode, ErrorReply};
+pub use body::{Body, BodyError, BoxError};
+pub use credentials::{Credentials, MalformedCredentials};
+pub use error::{Cause, Challenge, ChallengeError, ErrorCode, ErrorReply};
+pub use origin::{Origin, RequestId};
 pub use query::Query;
 pub use range::{ChunkRange, ChunkRangeError, WantedRange};
 

@@ -49,6 +49,8 @@ pub struct Facts {
 pub enum Access {
     /// Anyone, with or without credentials.
     Public,
+    /// Anyone, or admins only: the configuration says who registers.
+    Register,
     /// Any accepted credentials, an anonymous token too (R-PNG-02, R-PNG-03).
     Identity,
     /// A user, or what acts for one.
@@ -73,6 +75,7 @@ impl Access {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
+            Self::Register => "register",
             Self::Identity => "identity",
             Self::Account => "account",
             Self::Admin => "admin",

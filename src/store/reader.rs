@@ -1,0 +1,172 @@
+//! Serving an object: what the kernel has cached is read at once, on the async
+//! thread, since that waits for nobody. Once it would have to wait for the disk,
+//! reading moves to the blocking threads, one block ahead of the client.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, IoSliceMut};
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use rustix::io::{Errno, ReadWriteFlags};
+use tokio::task::JoinHandle;
+
+use super::buffers::Buffers;
+use super::metrics::{Metrics, timed};
+use crate::domain::ByteRange;
+
+/// How much is read at once where nothing waits.
+pub(super) const INLINE: usize = 256 * 1024;
+/// How much is read at once where the disk is waited for.
+const BLOCK: usize = 1024 * 1024;
+
+/// A part of an object, streamed. It ends with an error rather than short.
+#[derive(Debug)]
+pub struct BlobReader {
+    source: Source,
+    /// Where the next frame begins, and where the last one ends.
+    position: u64,
+    end: u64,
+    next: Next,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) file: Arc<File>,
+    pub(super) pools: Pools,
+    pub(super) metrics: Metrics,
+}
+
+/// Where buffers come from.
+#[derive(Debug, Clone)]
+pub(super) struct Pools {
+    inline: Buffers,
+    block: Buffers,
+}
+
+impl Default for Pools {
+    fn default() -> Self {
+        Self { inline: Buffers::new(INLINE, 16), block: Buffers::new(BLOCK, 8) }
+    }
+}
+
+#[derive(Debug)]
+enum Next {
+    /// Here already: a short object is read when it is opened.
+    Ready(Bytes),
+    /// In the kernel's cache, as far as we know.
+    Cached,
+    /// On its way from the disk.
+    Coming(JoinHandle<io::Result<Bytes>>),
+}
+
+impl BlobReader {
+    /// Of these bytes of the file, the first of which may have been read already.
+    pub(super) fn new(source: Source, range: std::ops::Range<u64>, first: Option<Bytes>) -> Self {
+        let next = first.map_or(Next::Cached, Next::Ready);
+        Self { source, position: range.start, end: range.end, next }
+    }
+
+    /// How many bytes are still to come.
+    pub fn remaining(&self) -> u64 {
+        self.end - self.position
+    }
+
+    /// Another part of the same object, whatever has become of its name by now.
+    /// For answers of several ranges (R-BLB-16).
+    #[must_use]
+    pub fn part(&self, range: ByteRange) -> Self {
+        Self::new(self.source.clone(), range.first()..range.last() + 1, None)
+    }
+
+    /// Begins to read the block at `position`.
+    fn fetch(&self, position: u64) -> JoinHandle<io::Result<Bytes>> {
+        let source = self.source.clone();
+        let want = usize::try_from(self.end - position).unwrap_or(usize::MAX).min(BLOCK);
+        tokio::task::spawn_blocking(move || {
+            timed(&source.metrics.read, || {
+                let mut buffer = source.pools.block.take();
+                source.file.read_exact_at(buffer.room(want), position)?;
+                Ok(buffer.filled(want))
+            })
+        })
+    }
+}
+
+impl Source {
+    /// Reads what is cached; `WouldBlock` where the first byte is not.
+    pub(super) fn read_cached(&self, range: std::ops::Range<u64>) -> io::Result<Bytes> {
+        timed(&self.metrics.read, || {
+            let want = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            if want <= INLINE / 4 {
+                let mut bytes = vec![0; want];
+                let len = read_nowait(&self.file, &mut bytes, range.start)?;
+                bytes.truncate(len);
+                return Ok(bytes.into());
+            }
+            let mut buffer = self.pools.inline.take();
+            let len = read_nowait(&self.file, buffer.room(want), range.start)?;
+            Ok(buffer.filled(len))
+        })
+    }
+}
+
+/// Reads from the kernel's cache alone, at least one byte.
+pub(super) fn read_nowait(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+    match rustix::io::preadv2(file, &mut [IoSliceMut::new(into)], at, ReadWriteFlags::NOWAIT) {
+        Ok(0) if !into.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(len) => Ok(len),
+        // Not every file system can promise not to wait.
+        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Body for BlobReader {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.position == self.end {
+            return Poll::Ready(None);
+        }
+        let bytes = loop {
+            match &mut self.next {
+                Next::Ready(bytes) => {
+                    let bytes = std::mem::take(bytes);
+                    self.next = Next::Cached;
+                    break bytes;
+                }
+                Next::Cached => match self.source.read_cached(self.position..self.end) {
+                    Ok(bytes) => break bytes,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.next = Next::Coming(self.fetch(self.position));
+                    }
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                },
+                Next::Coming(job) => {
+                    let bytes = ready!(Pin::new(job).poll(cx)).map_err(io::Error::other)??;
+                    let position = self.position + bytes.len() as u64;
+                    if position < self.end {
+                        self.next = Next::Coming(self.fetch(position));
+                    }
+                    break bytes;
+                }
+            }
+        };
+        self.position += bytes.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.position == self.end
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining())
+    }
+}
