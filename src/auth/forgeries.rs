@@ -20,13 +20,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn tokens_of(secret: &str, previous: Option<&str>) -> Tokens {
     let (secret, previous) = (SecretString::from(secret), previous.map(SecretString::from));
-    Tokens::new(&Settings {
-        issuer: "issuer",
-        service: "distribution",
-        lifetime: HOUR,
-        secret: &secret,
-        previous: previous.as_ref(),
-    })
+    Tokens::new(&Settings { lifetime: HOUR, secret: &secret, previous: previous.as_ref() })
 }
 
 fn tokens() -> Tokens {
@@ -52,7 +46,7 @@ fn statement(scopes: Option<&str>) -> Statement {
 /// Claims as a good token has them.
 fn claims() -> Value {
     json!({
-        "iss": "issuer", "sub": "alice", "aud": "distribution", "exp": NOW + 3660, "nbf": NOW - 60, "iat": NOW,
+        "iss": "distribution", "sub": "alice", "aud": "distribution", "exp": NOW + 3660, "nbf": NOW - 60, "iat": NOW,
         "jti": "x", "epoch": Uuid::from_u128(7).to_string(),
         "access": [{"type": "repository", "name": "a/b", "actions": ["pull"]}],
     })
@@ -93,7 +87,7 @@ fn a_token_says_what_was_stated_and_nothing_else() {
     assert_eq!(
         claims,
         json!({
-            "iss": "issuer", "sub": "alice", "aud": "distribution", "exp": NOW + 3660, "nbf": NOW - 60, "iat": NOW,
+            "iss": "distribution", "sub": "alice", "aud": "distribution", "exp": NOW + 3660, "nbf": NOW - 60, "iat": NOW,
             "access": [{"type": "repository", "name": "a/b", "actions": ["pull", "push", "delete"]}],
             "epoch": Uuid::from_u128(7).to_string(), "cred": 3,
         })
@@ -165,7 +159,7 @@ fn a_token_for_somebody_else_or_from_somebody_else_is_bad() {
         ("aud", json!(["another", "third"])),
         ("aud", json!("distribution ")),
         ("aud", Value::Null),
-        ("iss", json!("Issuer")),
+        ("iss", json!("Distribution")),
         ("iss", json!("")),
         ("iss", Value::Null),
         ("exp", json!(NOW - 61)),

@@ -31,10 +31,6 @@ pub enum Registration {
 /// How identities are proved and what they may by default.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Claim `aud` of tokens and `service` of challenges.
-    pub service: Box<str>,
-    /// Claim `iss` of tokens.
-    pub issuer: Box<str>,
     /// What tokens are signed with; `None`: made up once and kept in the database.
     pub jwt_secret: Option<SecretString>,
     /// What they were signed with before.
@@ -62,8 +58,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            service: "distribution".into(),
-            issuer: "distribution".into(),
             jwt_secret: None,
             jwt_previous_secret: None,
             jwt_lifetime: Duration::from_secs(3600),
@@ -89,7 +83,6 @@ pub(super) struct Core {
     pub(super) metadata: Metadata,
     pub(super) tokens: Tokens,
     logins: Logins,
-    pub(super) service: Box<str>,
     pub(super) refresh_lifetime: Duration,
     pub(super) registration: Registration,
     pub(super) claim: Claim,
@@ -98,7 +91,7 @@ pub(super) struct Core {
 
 /// Why there is no [`Auth`].
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum SetupError {
     /// The database did not give or keep the secret.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
@@ -164,8 +157,8 @@ impl Auth {
     /// Prepares keys and hashes.
     ///
     /// # Errors
-    /// [`OpenError`] says what is in the way.
-    pub async fn new(metadata: Metadata, options: Options) -> Result<Self, OpenError> {
+    /// [`SetupError`] says what is in the way.
+    pub async fn new(metadata: Metadata, options: Options) -> Result<Self, SetupError> {
         let secret = match options.jwt_secret {
             Some(secret) => secret,
             None => {
@@ -174,8 +167,6 @@ impl Auth {
             }
         };
         let tokens = Tokens::new(&Settings {
-            issuer: &options.issuer,
-            service: &options.service,
             lifetime: options.jwt_lifetime,
             secret: &secret,
             previous: options.jwt_previous_secret.as_ref(),
@@ -191,18 +182,12 @@ impl Auth {
             metadata,
             tokens,
             logins,
-            service: options.service,
             refresh_lifetime: options.refresh_lifetime,
             registration: options.registration,
             claim: options.claim,
             clock: options.clock,
         };
         Ok(Self { core: Arc::new(core) })
-    }
-
-    /// The `service` of challenges, which is the audience of tokens (R-CHL-05).
-    pub fn service(&self) -> &str {
-        &self.core.service
     }
 
     /// Who sends that bearer token.
@@ -393,6 +378,6 @@ fn robot(token: &AccessToken) -> Result<Robot, Rejection> {
 
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Auth").field("service", &self.core.service).finish_non_exhaustive()
+        f.debug_struct("Auth").finish_non_exhaustive()
     }
 }
