@@ -7,7 +7,7 @@ use clap::Subcommand;
 use crate::config::{Config, Flags, Loaded, Look, Row, Sources};
 
 use super::Error;
-use super::output::Table;
+use super::output::{Table, warn};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -32,7 +32,7 @@ fn check(flags: Flags) -> Result<(), Error> {
     table.write_text(&mut out)?;
     out.flush()?;
     for warning in warnings {
-        eprintln!("distribution: warning: {warning}");
+        warn(&warning);
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::metadata::{Account, Metadata};
 use crate::telemetry;
 use crate::telemetry::Filter;
 
+use super::output::warn;
 use super::{Error, runtime};
 
 /// What a subcommand works on: the configuration and the database it names,
@@ -45,7 +46,7 @@ fn load(flags: Flags, disk: &dyn Disk) -> Result<Config, Error> {
     let filter = if sources.is_set(&settings::LOG) { config.log_filter.clone() } else { Filter::warnings() };
     telemetry::log_to_stderr(&filter, config.log_format)?;
     for warning in warnings {
-        tracing::warn!("{warning}");
+        warn(&warning);
     }
     Ok(config)
 }
