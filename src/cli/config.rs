@@ -22,7 +22,7 @@ pub(super) fn run(flags: Flags, command: &Command) -> Result<(), Error> {
 }
 
 fn check(flags: Flags) -> Result<(), Error> {
-    let sources = Sources::of_process(flags)?;
+    let sources = Sources::of_process(flags);
     let Loaded { config, warnings } = Config::load(&sources, &Look)?;
     let mut table = Table::new(["setting", "value", "from"]);
     for Row { variable, value, origin } in config.report(&sources) {

@@ -41,7 +41,7 @@ pub(super) fn with_any(flags: Flags, deed: impl AsyncFnOnce(&Session) -> Result<
 }
 
 fn load(flags: Flags, disk: &dyn Disk) -> Result<Config, Error> {
-    let sources = Sources::of_process(flags)?;
+    let sources = Sources::of_process(flags);
     let Loaded { config, warnings } = Config::load(&sources, disk)?;
     let filter = if sources.is_set(&settings::LOG) { config.log_filter.clone() } else { Filter::warnings() };
     telemetry::log_to_stderr(&filter, config.log_format)?;
