@@ -56,6 +56,7 @@ pub struct Options {
 }
 
 impl Default for Options {
+    #[expect(clippy::disallowed_methods, reason = "a clock has to come from somewhere; this is its one default")]
     fn default() -> Self {
         Self {
             jwt_secret: None,
@@ -82,7 +83,7 @@ pub struct Auth {
 pub(super) struct Core {
     pub(super) metadata: Metadata,
     pub(super) tokens: Tokens,
-    logins: Logins,
+    pub(super) logins: Logins,
     pub(super) refresh_lifetime: Duration,
     pub(super) registration: Registration,
     pub(super) claim: Claim,

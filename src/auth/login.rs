@@ -35,7 +35,7 @@ const LONGEST: usize = 1024;
 pub(super) struct Logins {
     metadata: Metadata,
     hasher: Arc<Hasher>,
-    turns: Turns,
+    pub(super) turns: Turns,
     remembered: Remembered,
     throttle: Throttle,
     flights: Mutex<HashMap<Fingerprint, Weak<Flight>>>,

@@ -28,6 +28,8 @@ mod remembered;
 mod scopes;
 mod secret;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod token;
 mod turns;
