@@ -52,8 +52,20 @@ const PARAMETERS: [(&str, &str); 7] = [
 ];
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-const ACCESS: [&str; 11] =
-    ["public", "identity", "account", "admin", "pull", "push", "delete", "referrers", "manage", "catalog", "namespace"];
+const ACCESS: [&str; 12] = [
+    "public",
+    "register",
+    "identity",
+    "account",
+    "admin",
+    "pull",
+    "push",
+    "delete",
+    "referrers",
+    "manage",
+    "catalog",
+    "namespace",
+];
 const REPOSITORY_ACCESS: [&str; 5] = ["pull", "push", "delete", "referrers", "manage"];
 const BODIES: [&str; 5] = ["none", "manifest", "blob", "json", "form"];
 

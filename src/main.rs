@@ -1,3 +1,5 @@
+//! The binary: the command line decides what it does.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -5,6 +5,7 @@
 //! logger around. What it gives up: a test that wants to see a metric needs a
 //! recorder of its own.
 
+use std::convert::Infallible;
 use std::io;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -28,7 +29,7 @@ pub enum LogFormat {
 
 /// Which events are logged.
 ///
-/// Grammar: the directives of `RUST_LOG`, such as `info,distribution::auth=debug`.
+/// Grammar: the directives of `RUST_LOG`, such as `info,hyper=debug`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(Box<str>);
 
@@ -40,6 +41,11 @@ impl FromStr for Filter {
 }
 
 impl Filter {
+    /// Nothing but warnings and errors.
+    pub fn warnings() -> Self {
+        Self("warn".into())
+    }
+
     /// The directives.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -115,7 +121,7 @@ pub fn render_metrics() -> String {
 
 /// Sorts what was observed into its buckets, for ever. Without it every
 /// observation is kept until somebody scrapes.
-pub async fn keep_up_metrics() {
+pub async fn keep_up_metrics() -> Infallible {
     let mut ticks = tokio::time::interval(Duration::from_secs(5));
     loop {
         ticks.tick().await;

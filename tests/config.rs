@@ -90,8 +90,8 @@ fn all_problems_are_reported_at_once() {
     ];
     let arguments = ["--port", "eighty", "--storage", "S3", "--root", "file/below"];
 
-    for subcommand in [["config", "check"]] {
-        let output = distribution(home.path(), &[&subcommand[..], &arguments].concat(), &environment);
+    for subcommand in [&["config", "check"][..], &[]] {
+        let output = distribution(home.path(), &[subcommand, &arguments].concat(), &environment);
 
         assert_eq!(output.status.code(), Some(2));
         assert_eq!(stdout(&output), "");

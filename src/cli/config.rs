@@ -1,3 +1,5 @@
+//! `distribution config`: is it fit to serve with, and what holds.
+
 use std::io::{self, Write};
 
 use clap::Subcommand;
@@ -13,7 +15,7 @@ pub(super) enum Command {
     Check,
 }
 
-pub(super) fn run(flags: Flags, command: Command) -> Result<(), Error> {
+pub(super) fn run(flags: Flags, command: &Command) -> Result<(), Error> {
     match command {
         Command::Check => check(flags),
     }

@@ -1,3 +1,5 @@
+//! `distribution routes`: the table of the API, as it was built in.
+
 use std::io::{self, Write};
 
 use crate::router::Endpoint;

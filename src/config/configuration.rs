@@ -1,3 +1,5 @@
+//! The configuration as it holds, in types that were checked.
+
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,10 @@ use http::uri::{Authority, Scheme};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::auth::{Claim, Password, Registration};
 use crate::domain::{Username, Visibility};
+use crate::layers::LimitsOptions;
+use crate::services::ManifestsOptions;
 use crate::telemetry::{Filter, LogFormat};
 
 /// Everything that was set, checked.
@@ -34,30 +39,20 @@ pub struct Config {
     /// Created at start where there is no admin.
     pub initial_admin: Option<InitialAdmin>,
     pub registration: Registration,
-    pub namespace_claim: NamespaceClaim,
+    pub namespace_claim: Claim,
     /// Visibility of new repositories.
     pub default_visibility: Visibility,
-    pub sparse_manifests: SparseManifests,
+    /// What becomes of manifests whose references are missing (R-MPT-09).
+    pub manifests: ManifestsOptions,
     /// Peers whose forwarded headers count (R-LOC-08).
     pub trusted_proxies: Vec<IpNet>,
-    pub limits: Limits,
-    pub log_filter: Filter,
-    pub log_format: LogFormat,
-}
-
-/// How much, how many and how long.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest manifest, in bytes (R-LIM-04).
-    pub manifest_bytes: usize,
-    /// Requests served at once.
-    pub concurrent_requests: usize,
-    /// How long a body may stand still (R-GEN-14).
-    pub idle_timeout: Duration,
+    pub limits: LimitsOptions,
     /// How long requests in flight may take to finish at the end.
     pub drain: Duration,
     /// How long an upload session lives after its last byte (R-UPL-62).
     pub upload_expiry: Duration,
+    pub log_filter: Filter,
+    pub log_format: LogFormat,
 }
 
 /// The database that was named. Its `Display` shows no secret.
@@ -153,29 +148,5 @@ impl fmt::Display for PublicUrl {
 #[derive(Debug)]
 pub struct InitialAdmin {
     pub username: Username,
-    pub password: SecretString,
-}
-
-/// Who may create users.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registration {
-    /// Anyone, for themselves.
-    Open,
-    Admins,
-}
-
-/// How a namespace that nobody owns finds an owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NamespaceClaim {
-    /// By the first push of a user.
-    FirstPush,
-    /// By an admin who gives it away.
-    Admins,
-}
-
-/// What happens to a manifest whose references are missing (R-MPT-09).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SparseManifests {
-    Refuse,
-    Accept,
+    pub password: Password,
 }

@@ -1,3 +1,6 @@
+//! The directories that a registry needs: made where they are missing, and moved
+//! to where its user may write if nobody said where they are.
+
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;

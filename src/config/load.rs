@@ -1,8 +1,12 @@
+//! From the sources to a [`Config`], or to all that is wrong with them.
+
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::configuration::{Config, InitialAdmin, Limits, PublicUrl};
+use crate::layers::LimitsOptions;
+
+use super::configuration::{Config, InitialAdmin, PublicUrl};
 use super::directories;
 use super::directories::{Disk, Places};
 use super::problems::{Problem, Problems};
@@ -57,9 +61,11 @@ impl Reader<'_> {
         let registration = self.required(&settings::REGISTRATION, values::registration);
         let namespace_claim = self.required(&settings::NAMESPACE_CLAIM, values::namespace_claim);
         let default_visibility = self.required(&settings::DEFAULT_VISIBILITY, values::word);
-        let sparse_manifests = self.required(&settings::SPARSE_MANIFESTS, values::sparse_manifests);
+        let manifests = self.required(&settings::SPARSE_MANIFESTS, values::sparse_manifests);
         let trusted_proxies = self.optional(&settings::TRUSTED_PROXIES, values::networks).unwrap_or_default();
         let limits = self.limits();
+        let drain = self.number(&settings::DRAIN, 0, 86_400, "seconds");
+        let upload_expiry = self.number(&settings::UPLOAD_EXPIRY, 24, 87_600, "hours");
         let log_filter = self.required(&settings::LOG, values::log_filter);
         let log_format = self.required(&settings::LOG_FORMAT, values::log_format);
         let places = places?;
@@ -77,9 +83,11 @@ impl Reader<'_> {
             registration: registration?,
             namespace_claim: namespace_claim?,
             default_visibility: default_visibility?,
-            sparse_manifests: sparse_manifests?,
+            manifests: manifests?,
             trusted_proxies,
             limits: limits?,
+            drain: Duration::from_secs(drain?),
+            upload_expiry: Duration::from_secs(upload_expiry? * 3600),
             log_filter: log_filter?,
             log_format: log_format?,
         })
@@ -182,18 +190,14 @@ impl Reader<'_> {
         }
     }
 
-    fn limits(&mut self) -> Option<Limits> {
+    fn limits(&mut self) -> Option<LimitsOptions> {
         let manifest_bytes = self.number(&settings::MAX_MANIFEST_BYTES, 4 << 20, 64 << 20, "bytes");
-        let concurrent_requests = self.number(&settings::MAX_CONCURRENT_REQUESTS, 1, 1_000_000, "requests");
-        let idle_timeout = self.number(&settings::IDLE_TIMEOUT, 1, 86_400, "seconds");
-        let drain = self.number(&settings::DRAIN, 0, 86_400, "seconds");
-        let upload_expiry = self.number(&settings::UPLOAD_EXPIRY, 24, 87_600, "hours");
-        Some(Limits {
-            manifest_bytes: usize::try_from(manifest_bytes?).ok()?,
-            concurrent_requests: usize::try_from(concurrent_requests?).ok()?,
-            idle_timeout: Duration::from_secs(idle_timeout?),
-            drain: Duration::from_secs(drain?),
-            upload_expiry: Duration::from_secs(upload_expiry? * 3600),
+        let concurrency = self.number(&settings::MAX_CONCURRENT_REQUESTS, 1, 1_000_000, "requests");
+        let idle = self.number(&settings::IDLE_TIMEOUT, 1, 86_400, "seconds");
+        Some(LimitsOptions {
+            manifest_bytes: manifest_bytes?,
+            concurrency: usize::try_from(concurrency?).ok()?,
+            idle: Duration::from_secs(idle?),
         })
     }
 

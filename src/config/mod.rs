@@ -11,15 +11,14 @@
 mod configuration;
 mod directories;
 mod load;
+mod options;
 mod problems;
 mod report;
 pub mod settings;
 mod sources;
 mod values;
 
-pub use configuration::{
-    Config, Database, InitialAdmin, Limits, NamespaceClaim, PublicUrl, Registration, SparseManifests,
-};
+pub use configuration::{Config, Database, InitialAdmin, PublicUrl};
 pub use directories::{Create, Disk, Look};
 pub use load::Loaded;
 pub use problems::{Problem, Problems};

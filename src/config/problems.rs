@@ -1,3 +1,5 @@
+//! What is wrong with a configuration, told so that it can be put right.
+
 use std::fmt;
 
 /// One thing that is wrong with the configuration, and how to put it right.

@@ -1,3 +1,5 @@
+//! The configuration as it may be shown to anyone.
+
 use super::configuration::Config;
 use super::settings::{self, Secrecy, Setting};
 use super::sources::{Origin, Sources};

@@ -1,3 +1,6 @@
+//! The table of all settings: names, defaults, help. `--help`, the reader and
+//! `.env.example` follow it.
+
 use clap::Arg;
 use clap::builder::ValueParser;
 

@@ -1,3 +1,5 @@
+//! Where settings come from. The only reader of the environment.
+
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
@@ -87,6 +89,7 @@ impl Sources {
     ///
     /// # Errors
     /// A `.env` that is there and cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn of_process(flags: Flags) -> Result<Self, Problems> {
         let file = read_file(Path::new(".env")).map_err(|problem| Problems(vec![problem]))?;
         Ok(Self::new(flags, env::vars_os().collect(), file))
@@ -119,6 +122,11 @@ impl Sources {
             Otherwise::Value(text) => Ok(Some((text, Origin::Default))),
             Otherwise::Unset(_) => Ok(None),
         }
+    }
+
+    /// Whether anybody set it.
+    pub fn is_set(&self, setting: &'static Setting) -> bool {
+        !matches!(self.find(setting), Ok(None | Some((_, Origin::Default))))
     }
 
     /// Names that look like ours and are none of ours: a slip of the pen would

@@ -9,9 +9,11 @@ use http::Uri;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::auth::{Claim, Password, Registration};
+use crate::services::ManifestsOptions;
 use crate::telemetry::{Filter, LogFormat};
 
-use super::configuration::{Database, NamespaceClaim, PublicUrl, Registration, SparseManifests};
+use super::configuration::{Database, PublicUrl};
 use super::settings;
 
 /// Why a text is no value of its setting. `what` never quotes a secret.
@@ -152,12 +154,8 @@ pub(super) fn jwt_secret(text: &str) -> Parsed<SecretString> {
     Ok(text.into())
 }
 
-/// A password: 6 to 1024 bytes (design: identity and authorization).
-pub(super) fn password(text: &str) -> Parsed<SecretString> {
-    if (6..=1024).contains(&text.len()) {
-        return Ok(text.into());
-    }
-    Err(Invalid::new(format!("it has {} bytes", text.len()), "a password of 6 to 1024 bytes"))
+pub(super) fn password(text: &str) -> Parsed<Password> {
+    Password::try_from(text).map_err(|error| Invalid::new(error.to_string(), "a password of 6 to 1024 bytes"))
 }
 
 /// A whole number within bounds that the fix can tell.
@@ -192,12 +190,12 @@ pub(super) fn registration(text: &str) -> Parsed<Registration> {
     choice(text, &[("open", Registration::Open), ("admins", Registration::Admins)])
 }
 
-pub(super) fn namespace_claim(text: &str) -> Parsed<NamespaceClaim> {
-    choice(text, &[("first-push", NamespaceClaim::FirstPush), ("admins", NamespaceClaim::Admins)])
+pub(super) fn namespace_claim(text: &str) -> Parsed<Claim> {
+    choice(text, &[("first-push", Claim::Users), ("admins", Claim::Admins)])
 }
 
-pub(super) fn sparse_manifests(text: &str) -> Parsed<SparseManifests> {
-    choice(text, &[("refuse", SparseManifests::Refuse), ("accept", SparseManifests::Accept)])
+pub(super) fn sparse_manifests(text: &str) -> Parsed<ManifestsOptions> {
+    choice(text, &[("refuse", ManifestsOptions { sparse: false }), ("accept", ManifestsOptions { sparse: true })])
 }
 
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {

@@ -8,13 +8,17 @@
 
 use std::convert::Infallible;
 use std::mem;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::StatusCode;
+use http::request::Parts;
+use secrecy::ExposeSecret;
 use tower::{Layer, Service};
 
 use super::Answer;
-use super::refusal::{scope_of, write_challenge};
+use super::refusal::{fault, scope_of, write_challenge};
+use crate::auth;
 use crate::auth::{Auth, Caller, Rejection};
 use crate::protocol::{
     Challenge, ChallengeError, Credentials, ErrorCode, ErrorReply, MalformedCredentials, Origin, Request, Response,
@@ -61,42 +65,46 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request) -> Answer {
+    fn call(&mut self, request: Request) -> Answer {
         // Readiness belongs to the service that was polled: it goes into the
         // future, and its clone stays here to be polled next time.
         let next = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, next);
         let auth = self.auth.clone();
         Box::pin(async move {
-            let origin = request.extensions().get::<Origin>().cloned();
-            let mut response = match caller(&auth, &request, origin.as_ref()).await {
+            let (mut head, body) = request.into_parts();
+            let origin = head.extensions.get::<Origin>().cloned();
+            let mut response = match caller(&auth, &head, origin.as_ref()).await {
                 Ok(caller) => {
-                    request.extensions_mut().insert(caller.clone());
-                    let mut response = inner.call(request).await?;
+                    head.extensions.insert(caller.clone());
+                    let mut response = inner.call(Request::from_parts(head, body)).await?;
                     response.extensions_mut().insert(caller);
                     response
                 }
                 Err(refusal) => refusal.into_response(),
             };
             if let Some(origin) = origin.filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
-                write_challenge(&mut response, &origin);
+                write_challenge(&mut response, auth.service(), &origin);
             }
             Ok(response)
         })
     }
 }
 
-async fn caller(auth: &Auth, request: &Request, origin: Option<&Origin>) -> Result<Caller, ErrorReply> {
-    let matched = request.extensions().get::<Matched>();
+async fn caller(auth: &Auth, head: &Parts, origin: Option<&Origin>) -> Result<Caller, ErrorReply> {
+    let matched = head.extensions.get::<Matched>();
     let asks = matched.and_then(|matched| matched.endpoint).is_some_and(|e| e.facts().access != Access::Public);
     let (Some(matched), Some(origin), true) = (matched, origin, asks) else { return Ok(Caller::anonymous()) };
-    let checked = match Credentials::of(request.headers()) {
+    let checked = match Credentials::of(&head.headers) {
         Ok(Credentials::None) => return Ok(Caller::anonymous()),
         Ok(Credentials::Bearer(token)) => auth.bearer(token).await,
-        Ok(Credentials::Basic { user, password }) => auth.basic(&user, &password, origin.client).await,
+        Ok(Credentials::Basic { user, password }) => {
+            let peer = auth::Peer { address: origin.client, request: Some(origin.id.0.as_ref().into()) };
+            auth.basic(&user, password.expose_secret(), &peer).await
+        }
         Err(MalformedCredentials) => Err(Rejection::Invalid),
     };
-    checked.map_err(|rejection| rejected(rejection, || scope_of(matched, request.uri().query())))
+    checked.map_err(|rejection| rejected(rejection, || scope_of(matched, head.uri.query())))
 }
 
 /// What a rejection is to a client. It never says which part was wrong.
@@ -115,18 +123,7 @@ fn rejected(rejection: Rejection, scope: impl FnOnce() -> String) -> ErrorReply 
             let text = "too many logins at once; try again in a moment";
             ErrorReply::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, text).retry_after(1)
         }
-        fault => fault_of(fault),
-    }
-}
-
-fn fault_of(fault: Rejection) -> ErrorReply {
-    let unavailable = matches!(&fault, Rejection::Metadata(crate::auth::MetadataError::Unavailable(_)));
-    let cause = std::sync::Arc::new(fault);
-    if unavailable {
-        let text = "the registry cannot answer this now; try again in a moment";
-        ErrorReply::failure(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, text, cause).retry_after(2)
-    } else {
-        let text = "the registry failed; its operator finds the cause in the log under this request's id";
-        ErrorReply::failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, text, cause)
+        Rejection::Metadata(error) => fault(error.is_passing(), Arc::new(error)),
+        Rejection::Hash(_) | Rejection::Interrupted => ErrorReply::broken(Arc::new(rejection)),
     }
 }

@@ -193,8 +193,16 @@ fn guard(request: Request, limit: BodyLimit, idle: Duration) -> (Request, Option
     let now = Instant::now();
     let request = request.map(|body| {
         let deadline = limit.deadline.map(|deadline| now + deadline);
-        let guarded = Guarded { inner: Some(body), left: limit.bytes, limit: limit.bytes, idle, deadline, timer: None, rest: handed };
-        Body::Stream(Box::pin(guarded))
+        let guarded = Guarded {
+            inner: Some(body),
+            left: limit.bytes,
+            limit: limit.bytes,
+            idle,
+            deadline,
+            timer: None,
+            rest: handed,
+        };
+        Body::stream(guarded)
     });
     (request, Some(rest))
 }
@@ -344,10 +352,10 @@ mod tests {
             let frame = frames.recv().await?;
             Some((frame, frames))
         });
-        let service = LimitsLayer::new(Options::default()).layer(service_fn(|_| async {
-            Ok::<_, Infallible>(Response::new(Body::Empty))
-        }));
-        let answer = tokio::spawn(service.oneshot(blob(Body::stream(http_body_util::StreamBody::new(Box::pin(frames))))));
+        let service = LimitsLayer::new(Options::default())
+            .layer(service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::Empty)) }));
+        let answer =
+            tokio::spawn(service.oneshot(blob(Body::stream(http_body_util::StreamBody::new(Box::pin(frames))))));
         sender.send(Ok(Frame::data(Bytes::from_static(b"some")))).unwrap();
         tokio::task::yield_now().await;
         assert!(!answer.is_finished());

@@ -14,8 +14,8 @@ use http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tower::{Layer, Service};
 
-use super::observe::observed;
 use super::Answer;
+use super::observe::observed;
 use crate::protocol::{Request, Response, headers};
 use crate::router::{Endpoint, Matched};
 
@@ -66,6 +66,9 @@ where
                 observed(body, move |end| {
                     series.response_size.record(end.bytes as f64);
                     series.durations(method).record(started.elapsed());
+                    if let Some(downloaded) = &series.downloaded {
+                        downloaded.increment(end.bytes);
+                    }
                     drop(in_flight);
                 })
             }))
@@ -80,6 +83,8 @@ struct Series {
     in_flight: Gauge,
     request_size: Histogram,
     response_size: Histogram,
+    /// Only where the body is a blob's.
+    downloaded: Option<Counter>,
     durations: RwLock<HashMap<&'static str, Histogram>>,
     requests: RwLock<HashMap<(&'static str, u16), Counter>>,
 }
@@ -92,19 +97,21 @@ impl Series {
         match endpoint {
             Some(endpoint) => {
                 let facts = endpoint.facts();
-                KNOWN[endpoint as usize].get_or_init(|| Self::new(facts.handler, facts.name))
+                let blob = endpoint == Endpoint::BlobGet;
+                KNOWN[endpoint as usize].get_or_init(|| Self::new(facts.handler, facts.name, blob))
             }
-            None => UNKNOWN.get_or_init(|| Self::new("none", "none")),
+            None => UNKNOWN.get_or_init(|| Self::new("none", "none", false)),
         }
     }
 
-    fn new(handler: &'static str, endpoint: &'static str) -> Self {
+    fn new(handler: &'static str, endpoint: &'static str, blob: bool) -> Self {
         Self {
             handler,
             endpoint,
             in_flight: gauge!("registry_http_in_flight_requests", "handler" => handler, "endpoint" => endpoint),
             request_size: histogram!("registry_http_request_size_bytes", "handler" => handler, "endpoint" => endpoint),
             response_size: histogram!("registry_http_response_size_bytes", "handler" => handler, "endpoint" => endpoint),
+            downloaded: blob.then(|| counter!("registry_download_bytes_total")),
             durations: RwLock::default(),
             requests: RwLock::default(),
         }

@@ -27,7 +27,7 @@ pub(super) fn observed(body: Body, ended: impl FnOnce(End) + Send + Unpin + 'sta
             ended(End { bytes: bytes.len() as u64, whole: true });
             Body::Full(bytes)
         }
-        inner => Body::Stream(Box::pin(Observed { inner, bytes: 0, whole: false, ended: Some(ended) })),
+        inner => Body::stream(Observed { inner, bytes: 0, whole: false, ended: Some(ended) }),
     }
 }
 

@@ -83,7 +83,8 @@ where
 
 impl Options {
     fn origin_of(&self, request: &Request) -> Origin {
-        let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip()).to_canonical();
+        let peer =
+            request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip()).to_canonical();
         let headers = request.headers();
         let trusted = self.trusts(peer);
         let client = if trusted { self.forwarded_client(headers).unwrap_or(peer) } else { peer };

@@ -1,9 +1,12 @@
 //! How a refusal is said: the one place where a challenge is written.
 
+use std::error::Error;
+use std::sync::Arc;
+
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 
-use crate::auth::{Refusal, SERVICE};
+use crate::auth::Refusal;
 use crate::domain::{Action, Actions, DigestError, MediaType, ReferenceError, RepositoryName, Scope};
 use crate::protocol::{
     Body, Challenge, ChallengeError, ErrorCode, ErrorReply, Origin, Query, Request, Response, headers,
@@ -29,7 +32,8 @@ pub(super) fn of_unroutable(request: &Request) -> Option<Response> {
 /// Below our APIs an error is JSON; elsewhere nobody expects a registry (R-GEN-05).
 fn unknown_path(path: &str) -> Response {
     if ["/v2/", "/auth/", "/api/"].iter().any(|api| path.starts_with(api)) {
-        return ErrorReply::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, "there is no such endpoint").into_response();
+        return ErrorReply::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, "there is no such endpoint")
+            .into_response();
     }
     let mut response = Response::new(Body::from("not found\n"));
     *response.status_mut() = StatusCode::NOT_FOUND;
@@ -74,7 +78,9 @@ pub(super) fn of_policy(refusal: Refusal, scope: String, repository: Option<&Rep
             let text = if insufficient_scope { "the token does not reach this far" } else { "credentials are needed" };
             ErrorReply::unauthorized(text, Challenge { scope, error })
         }
-        Refusal::Denied => ErrorReply::new(StatusCode::FORBIDDEN, ErrorCode::Denied, "the account may not do this here"),
+        Refusal::Denied => {
+            ErrorReply::new(StatusCode::FORBIDDEN, ErrorCode::Denied, "the account may not do this here")
+        }
         Refusal::Hidden => match repository {
             Some(name) => {
                 ErrorReply::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, format!("there is no repository {name}"))
@@ -83,6 +89,11 @@ pub(super) fn of_policy(refusal: Refusal, scope: String, repository: Option<&Rep
         },
     }
     .into_response()
+}
+
+/// What is said where the database could not be asked: whether that passes, and why.
+pub(super) fn fault(passing: bool, cause: Arc<dyn Error + Send + Sync>) -> ErrorReply {
+    if passing { ErrorReply::unavailable(cause) } else { ErrorReply::broken(cause) }
 }
 
 /// The scope that the request needs, as a challenge names it (requirements 9.5).
@@ -121,10 +132,10 @@ fn mount_source(query: Option<&str>) -> Option<RepositoryName> {
 
 /// Writes `WWW-Authenticate` for a reply that asks for credentials: one line,
 /// one challenge, Bearer only (R-CHL-01 to R-CHL-06).
-pub(super) fn write_challenge(response: &mut Response, origin: &Origin) {
+pub(super) fn write_challenge(response: &mut Response, service: &str, origin: &Origin) {
     let Some(challenge) = response.extensions_mut().remove::<Challenge>() else { return };
     let base = origin.base.as_deref().unwrap_or_default();
-    let mut text = format!("Bearer realm=\"{base}/auth/token\",service=\"{SERVICE}\"");
+    let mut text = format!("Bearer realm=\"{base}/auth/token\",service=\"{service}\"");
     if !challenge.scope.is_empty() {
         text.push_str(",scope=\"");
         text.push_str(&challenge.scope);

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use http::header::{HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, StatusCode};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, error, info, info_span};
@@ -16,7 +17,7 @@ use tracing::{Instrument, Span, error, info, info_span};
 use super::Answer;
 use super::observe::{End, observed};
 use crate::auth::Caller;
-use crate::protocol::headers::{REQUEST_ID, value};
+use crate::protocol::headers::{API_VERSION, REQUEST_ID, value};
 use crate::protocol::{Cause, Origin, Request, Response};
 use crate::router::Matched;
 
@@ -66,16 +67,23 @@ where
                 if let Some(id) = id {
                     response.headers_mut().insert(REQUEST_ID, value(&id.0));
                 }
+                mark(response.headers_mut());
                 if let Some(Cause(cause)) = response.extensions().get() {
                     error!(cause = %Chain(&**cause), "request failed");
                 }
                 let status = response.status();
-                let user = response.extensions().get::<Caller>().map(Caller::to_string);
+                let user = response.extensions().get::<Caller>().and_then(Caller::name);
                 Ok(response.map(|body| observed(body, move |end| line.write(&span, status, user.as_deref(), end))))
             }
             .instrument(inside),
         )
     }
+}
+
+/// What every reply carries, refusals included (R-GEN-13, R-GEN-16).
+fn mark(headers: &mut HeaderMap) {
+    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 /// What the access log says of a request.

@@ -93,6 +93,21 @@ impl<K: Hash + Eq, V: Clone, W: Weighter<K, Entry<V>> + Clone> Guarded<K, V, W> 
         self.entries.remove(key);
     }
 
+    /// The key has changed, to this.
+    fn replace(&self, key: K, value: V) {
+        let read_at = self.lifetime.map(|_| Instant::now());
+        let mut version = self.lock(&key);
+        *version += 1;
+        self.entries.insert(key, Entry { value, read_at });
+    }
+
+    fn set(&self, key: K, value: Option<V>) {
+        match value {
+            Some(value) => self.replace(key, value),
+            None => self.remove(&key),
+        }
+    }
+
     /// Anything may have changed.
     pub(super) fn clear(&self) {
         let mut versions = self.versions.each_ref().map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
@@ -126,19 +141,19 @@ pub(super) struct Caches {
     pub(super) manifests: Guarded<(RepositoryId, Digest), StoredManifest, ByBytes>,
 }
 
-/// What a change makes untrue.
+/// What a change makes untrue, and for content what is true instead, where it is there.
 #[derive(Debug, Clone)]
-pub(super) enum Stale {
+pub(super) enum News {
     /// Who may do what where.
     Facts,
     /// Who somebody is.
     Accounts,
     Token(TokenId),
     Tokens,
-    Link(RepositoryId, Digest),
+    Link(RepositoryId, Digest, Option<blobs::Link>),
     Links,
-    Tag(RepositoryId, Tag),
-    Manifest(RepositoryId, Digest),
+    Tag(RepositoryId, Tag, Option<Digest>),
+    Manifest(RepositoryId, Digest, Option<StoredManifest>),
     /// All of a repository, or more than is worth listing.
     Everything,
 }
@@ -158,28 +173,29 @@ impl Caches {
             tokens: Guarded::new(4096, lifetime),
             // A token's hash names one token for ever; whether that is still there is asked of `tokens`.
             secrets: Guarded::new(4096, None),
+            // On PostgreSQL content is asked for each time, and only a manifest's bytes are taken from here.
             links: Guarded::new(16384, None),
             tags: Guarded::new(16384, None),
             manifests: Guarded::with(manifests, None),
         }
     }
 
-    /// Forgets what a committed change made untrue.
-    pub(super) fn apply(&self, stale: &[Stale]) {
-        for stale in stale {
-            match stale {
-                Stale::Facts => self.facts.clear(),
-                Stale::Accounts => {
+    /// Takes in what committed changes did, in their order, before anyone is told of them.
+    pub(super) fn apply(&self, news: Vec<News>) {
+        for news in news {
+            match news {
+                News::Facts => self.facts.clear(),
+                News::Accounts => {
                     self.accounts.clear();
                     self.accounts_by_id.clear();
                 }
-                Stale::Token(id) => self.tokens.remove(id),
-                Stale::Tokens => self.tokens.clear(),
-                Stale::Link(repository, digest) => self.links.remove(&(*repository, digest.clone())),
-                Stale::Links => self.links.clear(),
-                Stale::Tag(repository, tag) => self.tags.remove(&(*repository, tag.clone())),
-                Stale::Manifest(repository, digest) => self.manifests.remove(&(*repository, digest.clone())),
-                Stale::Everything => self.clear(),
+                News::Token(id) => self.tokens.remove(&id),
+                News::Tokens => self.tokens.clear(),
+                News::Link(repository, digest, link) => self.links.set((repository, digest), link),
+                News::Links => self.links.clear(),
+                News::Tag(repository, tag, digest) => self.tags.set((repository, tag), digest),
+                News::Manifest(repository, digest, manifest) => self.manifests.set((repository, digest), manifest),
+                News::Everything => self.clear(),
             }
         }
     }

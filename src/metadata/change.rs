@@ -18,7 +18,7 @@ use sqlx::{Acquire, AnyConnection, AnyPool, Connection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{self, MissedTickBehavior};
 
-use super::cache::{Caches, Stale};
+use super::cache::{Caches, News};
 use super::connect::Reconnect;
 use super::dialect::{Backend, Sql};
 use super::error::Refusal;
@@ -198,9 +198,9 @@ impl Writer {
     /// Runs a change and whatever waits behind it, commits, and answers.
     async fn write(&mut self, first: Box<dyn Job>) {
         let mut jobs = Vec::new();
-        let mut stale = Vec::new();
+        let mut news = Vec::new();
         let done = match self.begin().await {
-            Ok(()) => self.run_all(first, &mut jobs, &mut stale).await,
+            Ok(()) => self.run_all(first, &mut jobs, &mut news).await,
             Err(error) => {
                 jobs.push(first);
                 Err(error)
@@ -216,7 +216,7 @@ impl Writer {
             }
         };
         match &done {
-            Ok(()) => self.caches.apply(&stale),
+            Ok(()) => self.caches.apply(news),
             Err(error) => {
                 tracing::error!(
                     error = error as &dyn std::error::Error,
@@ -235,14 +235,14 @@ impl Writer {
         &mut self,
         first: Box<dyn Job>,
         jobs: &mut Vec<Box<dyn Job>>,
-        stale: &mut Vec<Stale>,
+        news: &mut Vec<News>,
     ) -> Result<(), Error> {
         let mut next = Some(first);
         while let Some(mut job) = next {
             let saved = if jobs.is_empty() { Ok(()) } else { self.execute(&SAVE_NEXT).await };
             let caches = Arc::clone(&self.caches);
             // Facts that a change in this very transaction may have made untrue are asked anew.
-            let known = (!stale.iter().any(touches_facts)).then_some(&*caches);
+            let known = (!news.iter().any(touches_facts)).then_some(&*caches);
             let ran = match (saved, self.connection.as_mut()) {
                 (Err(error), _) => Err(Undo::Transaction(error)),
                 (Ok(()), None) => Err(Undo::Transaction(Error::Closed)),
@@ -250,7 +250,7 @@ impl Writer {
                     let mut tx = Tx::new(connection, Backend::Sqlite, Timestamp::now(), known);
                     let ran = job.run(&mut tx).await;
                     if ran.is_ok() {
-                        stale.append(&mut tx.into_stale());
+                        news.append(&mut tx.into_news());
                     }
                     ran
                 }
@@ -282,8 +282,8 @@ impl Writer {
     }
 }
 
-fn touches_facts(stale: &Stale) -> bool {
-    matches!(stale, Stale::Facts | Stale::Everything)
+fn touches_facts(news: &News) -> bool {
+    matches!(news, News::Facts | News::Everything)
 }
 
 /// Runs a change on PostgreSQL, again where it loses a race.
@@ -323,11 +323,13 @@ where
             return Err(refusal);
         }
     };
-    let stale = tx.into_stale();
-    let committed = transaction.commit().await.map_err(Error::of_commit);
-    if matches!(&committed, Ok(()) | Err(Error::OutcomeUnknown(_))) {
-        caches.apply(&stale);
+    let news = tx.into_news();
+    match transaction.commit().await.map_err(Error::of_commit) {
+        Ok(()) => caches.apply(news),
+        Err(error) => {
+            caches.clear();
+            return Err(error.into());
+        }
     }
-    committed?;
     Ok(value)
 }

@@ -25,8 +25,8 @@ impl Backend {
 /// `$1`, `$2`, … are parameters of the whole. What truly differs is a marker:
 /// - `EACH($1)` in a FROM clause is the items of a JSON array, in a column `value`;
 ///   an item is itself an array, read by `value ->> 0`;
-/// - `FOR_UPDATE` and `FOR_SHARE` lock rows where rows can be locked; on SQLite
-///   the one writer is the lock.
+/// - `FOR_UPDATE(t)` and `FOR_SHARE(t)` lock the rows of `t`, where rows can be
+///   locked; on SQLite the one writer is the lock.
 ///
 /// SQLite runs all statements in one hop to its thread, which costs more than
 /// most of them; PostgreSQL gets them one by one, each with its own parameters.
@@ -52,7 +52,7 @@ impl Sql {
         self.sqlite.get_or_init(|| {
             let text = self.statements.join(";\n").replace("EACH(", "json_each(");
             // Once for each text in the source: what is leaked is bounded by it.
-            String::leak(["FOR_UPDATE", "FOR_SHARE"].iter().fold(text, |text, marker| text.replace(marker, "")))
+            String::leak(locks(&locks(&text, "FOR_UPDATE(", None), "FOR_SHARE(", None))
         })
     }
 
@@ -62,8 +62,23 @@ impl Sql {
     }
 }
 
+/// Puts the words for a lock in the marker's place, or nothing.
+fn locks(statement: &str, marker: &str, words: Option<&str>) -> String {
+    let mut parts = statement.split(marker);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (table, rest) = part.split_once(')').unwrap_or((part, ""));
+        if let Some(words) = words {
+            text.push_str(&format!("{words} OF {table}"));
+        }
+        text.push_str(rest);
+    }
+    text
+}
+
 fn for_postgres(statement: &str) -> Statement {
-    let statement = statement.replace("FOR_UPDATE", "FOR NO KEY UPDATE").replace("FOR_SHARE", "FOR KEY SHARE");
+    let statement = locks(statement, "FOR_UPDATE(", Some("FOR NO KEY UPDATE"));
+    let statement = locks(&statement, "FOR_SHARE(", Some("FOR KEY SHARE"));
     let (mut text, mut parameters) = (String::with_capacity(statement.len()), Vec::new());
     let mut rest = statement.as_str();
     while let Some(at) = rest.find(['$', 'E']) {
@@ -171,6 +186,8 @@ fn bind<'a, 'b: 'a>(args: impl Iterator<Item = &'a Arg<'b>>) -> Result<AnyArgume
     for arg in args {
         match *arg {
             Arg::Int(value) => add(&mut all, value)?,
+            // PostgreSQL has no text with a NUL in it, and nothing that is kept needs one.
+            Arg::Text(Some(text)) if text.contains('\0') => add(&mut all, text.replace('\0', "\u{fffd}"))?,
             Arg::Text(value) => add(&mut all, value)?,
             Arg::Bytes(value) => add(&mut all, value)?,
         }
@@ -184,12 +201,12 @@ mod tests {
 
     #[test]
     fn each_database_gets_its_own_words_and_numbers() {
-        let sql = Sql::new(&["SELECT $3, $1 FROM EACH($3) e FOR_UPDATE", "UPDATE E SET a = $2"]);
+        let sql = Sql::new(&["SELECT $3, $1 FROM EACH($3) e FOR_UPDATE(e)", "UPDATE E SET a = $2"]);
         assert_eq!(sql.sqlite(), "SELECT $3, $1 FROM json_each($3) e ;\nUPDATE E SET a = $2");
         let [first, second] = sql.postgres() else { panic!("two statements") };
         assert_eq!(
             first.text,
-            "SELECT $1, $2 FROM json_array_elements(CAST(CAST($1 AS TEXT) AS JSON)) e FOR NO KEY UPDATE"
+            "SELECT $1, $2 FROM json_array_elements(CAST(CAST($1 AS TEXT) AS JSON)) e FOR NO KEY UPDATE OF e"
         );
         assert_eq!((second.text, &*second.parameters), ("UPDATE E SET a = $1", &[1][..]));
         assert_eq!(first.parameters, [2, 0]);

@@ -51,6 +51,17 @@ impl Refusal for Error {
 }
 
 impl Error {
+    /// Whether the same may well work a moment later: the database is away or
+    /// busy, or a sweep took what a commit slept too long over.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::OutcomeUnknown(_) | Self::Contended(_) | Self::Conflict(_) | Self::Closed => {
+                true
+            }
+            Self::Full(_) | Self::Denied | Self::Corrupt { .. } | Self::Sql(_) => false,
+        }
+    }
+
     /// Whether the transaction lost a race and may win it when run again.
     pub(super) fn is_race(&self) -> bool {
         matches!(self, Self::Contended(_))

@@ -1,7 +1,7 @@
 use sqlx::any::AnyRow;
 
 use super::audit::{AuditAction, audit};
-use super::cache::Stale;
+use super::cache::News;
 use super::dialect::{Arg, Sql};
 use super::pagination::limit;
 use super::transaction::{Columns, Tx};
@@ -176,7 +176,7 @@ impl Metadata {
             Box::pin(async move {
                 let args = [repository.0.into(), visibility.as_str().into(), tx.now.as_micros().into()];
                 let Some(row) = tx.one(&SET_VISIBILITY, &args).await? else { return Ok(false) };
-                tx.stale(Stale::Facts);
+                tx.note(News::Facts);
                 let target = format!("repository:{}", row.text(0)?);
                 audit(tx, origin, AuditAction::RepositoryVisibility, &target, Some(visibility.as_str())).await?;
                 Ok(true)
@@ -194,7 +194,7 @@ impl Metadata {
         self.write("delete_repository", (repository, origin), |tx, (repository, origin)| {
             Box::pin(async move {
                 let Some(row) = tx.one(&DELETE, &[repository.0.into()]).await? else { return Ok(false) };
-                tx.stale(Stale::Everything);
+                tx.note(News::Everything);
                 let target = format!("repository:{}", row.text(0)?);
                 audit(tx, origin, AuditAction::RepositoryDelete, &target, None).await?;
                 Ok(true)

@@ -4,7 +4,7 @@ use sqlx::{AnyConnection, Either, Executor, Row};
 use std::str::FromStr;
 use uuid::Uuid;
 
-use super::cache::{Caches, Stale};
+use super::cache::{Caches, News};
 use super::dialect::{Arg, Backend, Sql, arguments};
 use super::repositories::Facts;
 use super::users::UserId;
@@ -21,7 +21,7 @@ pub(super) struct Tx<'c> {
     /// One time for the whole change.
     pub(super) now: Timestamp,
     caches: Option<&'c Caches>,
-    stale: Vec<Stale>,
+    news: Vec<News>,
 }
 
 /// What the database said to a statement, or to several.
@@ -40,7 +40,7 @@ impl<'c> Tx<'c> {
         now: Timestamp,
         caches: Option<&'c Caches>,
     ) -> Self {
-        Self { connection, backend, now, caches, stale: Vec::new() }
+        Self { connection, backend, now, caches, news: Vec::new() }
     }
 
     /// Runs statements that change something.
@@ -58,14 +58,14 @@ impl<'c> Tx<'c> {
         Ok(self.all(sql, args).await?.into_iter().next())
     }
 
-    /// Forget this once the change is committed.
-    pub(super) fn stale(&mut self, stale: Stale) {
-        self.stale.push(stale);
+    /// What the caches are told once the change is committed.
+    pub(super) fn note(&mut self, news: News) {
+        self.news.push(news);
     }
 
-    /// What the change made untrue.
-    pub(super) fn into_stale(self) -> Vec<Stale> {
-        self.stale
+    /// What the change noted.
+    pub(super) fn into_news(self) -> Vec<News> {
+        self.news
     }
 
     /// The facts, where a cache is known to hold the truth of this transaction.

@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::audit::{AuditAction, audit};
-use super::cache::Stale;
+use super::cache::News;
 use super::dialect::Sql;
 use super::error::Refusal;
 use super::pagination::limit;
@@ -326,8 +326,8 @@ impl Metadata {
             Box::pin(async move {
                 let Some(row) = tx.one(&DELETE, &[user.0.into()]).await? else { return Ok(false) };
                 let name = row.text(0)?;
-                for stale in [Stale::Accounts, Stale::Tokens, Stale::Facts] {
-                    tx.stale(stale);
+                for news in [News::Accounts, News::Tokens, News::Facts] {
+                    tx.note(news);
                 }
                 audit(tx, origin, AuditAction::UserDelete, &format!("user:{name}"), None).await?;
                 Ok(true)
@@ -370,8 +370,8 @@ async fn changed(
 ) -> Result<Option<Account>, Error> {
     let Some(row) = tx.one(sql, args).await? else { return Ok(None) };
     let account = account(&row)?;
-    tx.stale(Stale::Accounts);
-    tx.stale(Stale::Tokens);
+    tx.note(News::Accounts);
+    tx.note(News::Tokens);
     audit(tx, origin, action, &format!("user:{}", account.name), detail).await?;
     Ok(Some(account))
 }

@@ -1,4 +1,5 @@
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -7,6 +8,9 @@ use hyper::body::Incoming;
 
 /// Whatever made a body end early.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Some body that arrives bit by bit.
+type DynBody = Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>;
 
 /// Why the body of a request ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +35,9 @@ pub enum Body {
     Full(Bytes),
     /// What a connection brings.
     Incoming(Incoming),
-    /// Anything that arrives bit by bit.
-    Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>),
+    /// Anything that arrives bit by bit. Behind a mutex that is never contended, since
+    /// whoever holds a request in an async function needs it to be `Sync`.
+    Stream(Mutex<DynBody>),
 }
 
 impl Body {
@@ -43,7 +48,7 @@ impl Body {
         B::Error: Into<BoxError>,
     {
         use http_body_util::BodyExt;
-        Self::Stream(Box::pin(body.map_err(Into::into)))
+        Self::Stream(Mutex::new(Box::pin(body.map_err(Into::into))))
     }
 
     /// How many bytes it has, where that is known before they come.
@@ -90,7 +95,7 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
-            Self::Stream(stream) => stream.as_mut().poll_frame(cx),
+            Self::Stream(stream) => stream.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_frame(cx),
         }
     }
 
@@ -99,7 +104,7 @@ impl HttpBody for Body {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Incoming(incoming) => incoming.is_end_stream(),
-            Self::Stream(stream) => stream.is_end_stream(),
+            Self::Stream(stream) => stream.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream(),
         }
     }
 
@@ -108,7 +113,7 @@ impl HttpBody for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Incoming(incoming) => incoming.size_hint(),
-            Self::Stream(stream) => stream.size_hint(),
+            Self::Stream(stream) => stream.lock().unwrap_or_else(PoisonError::into_inner).size_hint(),
         }
     }
 }

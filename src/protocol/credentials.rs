@@ -42,7 +42,8 @@ impl<'h> Credentials<'h> {
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(MalformedCredentials);
         }
-        let decoded = LENIENT.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(MalformedCredentials)?;
+        let decoded =
+            LENIENT.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(MalformedCredentials)?;
         // At the first colon: a password may have more of them (R-TKG-07).
         match decoded.split_once(':').ok_or(MalformedCredentials)? {
             ("", "") => Ok(Self::None),

@@ -152,17 +152,31 @@ impl ErrorReply {
         self
     }
 
-    /// The reply to a failure of ours: it says nothing of the cause, which is logged.
-    pub fn failure(status: StatusCode, code: ErrorCode, message: &str, cause: Arc<dyn Error + Send + Sync>) -> Self {
+    /// A failure of ours: 500. Its cause is logged and not sent (I8).
+    pub fn broken(cause: Arc<dyn Error + Send + Sync>) -> Self {
+        let text = "the registry failed; its operator finds the cause in the log under this request's id";
+        Self::failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, text, cause)
+    }
+
+    /// Something that we need is away for now: 503.
+    pub fn unavailable(cause: Arc<dyn Error + Send + Sync>) -> Self {
+        let text = "the registry cannot answer this now; try again in a moment";
+        Self::failure(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, text, cause).retry_after(2)
+    }
+
+    /// No room for what is pushed: 507.
+    pub fn full(cause: Arc<dyn Error + Send + Sync>) -> Self {
+        let text = "no space is left where the registry keeps its data; pulls go on";
+        Self::failure(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable, text, cause)
+    }
+
+    fn failure(status: StatusCode, code: ErrorCode, message: &str, cause: Arc<dyn Error + Send + Sync>) -> Self {
         Self { cause: Some(Cause(cause)), ..Self::new(status, code, message) }
     }
 
     /// A 401 that asks for credentials.
     pub fn unauthorized(message: &str, challenge: Challenge) -> Self {
-        Self {
-            challenge: Some(challenge),
-            ..Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
-        }
+        Self { challenge: Some(challenge), ..Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message) }
     }
 
     /// The same, to be tried again after that many seconds (R-LIM-01, R-LIM-02).

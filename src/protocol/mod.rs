@@ -8,8 +8,8 @@ mod body;
 mod credentials;
 mod error;
 pub mod headers;
-mod query;
 mod origin;
+mod query;
 mod range;
 
 pub use body::{Body, BodyError, BoxError};

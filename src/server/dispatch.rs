@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::{Method, StatusCode, Version};
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tracing::Instrument;
@@ -21,8 +21,7 @@ use tracing::Instrument;
 use super::Options;
 use super::open::Opened;
 use crate::auth::{Caller, Permit};
-use crate::protocol::headers::API_VERSION;
-use crate::protocol::{Body, ErrorCode, ErrorReply, Origin, Query, Request, Response};
+use crate::protocol::{Body, ErrorReply, Origin, Query, Request, Response};
 use crate::router::{Links, Matched, Route};
 use crate::services::{
     Blobs, Call, Catalog, Health, Manifests, Ping, Push, Referrers, Repositories, Tags, Tokens, Uploads, Users, answer,
@@ -53,14 +52,14 @@ impl Services {
         let push = Push::new(auth.clone(), metadata.clone(), store.clone(), options.push);
         Self {
             ping: Ping,
-            blobs: Blobs::new(metadata.clone(), store.clone()),
+            blobs: Blobs::new(auth.clone(), metadata.clone(), store.clone()),
             uploads: Uploads::new(store.clone(), push.clone(), links.clone()),
             manifests: Manifests::new(metadata.clone(), push, links.clone(), options.manifests),
             tags: Tags::new(metadata.clone(), links.clone()),
             referrers: Referrers::new(metadata.clone(), links.clone()),
-            catalog: Catalog::new(auth.clone(), metadata.clone(), links),
+            catalog: Catalog::new(auth.clone(), links),
             tokens: Tokens::new(auth.clone()),
-            users: Users::new(auth.clone(), metadata.clone(), options.users),
+            users: Users::new(auth.clone(), metadata.clone()),
             repositories: Repositories::new(metadata.clone()),
             health: Health::new(metadata.clone(), store.clone(), options.render_metrics),
         }
@@ -75,8 +74,8 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(super) fn new(services: Arc<Services>) -> Self {
-        Self { services, tasks: TaskTracker::new() }
+    pub(super) fn new(services: Arc<Services>, tasks: TaskTracker) -> Self {
+        Self { services, tasks }
     }
 }
 
@@ -101,7 +100,10 @@ impl Service<Request> for Dispatch {
         let tasks = self.tasks.clone();
         Box::pin(async move {
             let done = if changes {
-                tasks.spawn(work.in_current_span()).await.map_err(|error| error.try_into_panic().unwrap_or_else(|_| Box::new("cancelled")))
+                tasks
+                    .spawn(work.in_current_span())
+                    .await
+                    .map_err(|error| error.try_into_panic().unwrap_or_else(|_| Box::new("cancelled")))
             } else {
                 AssertUnwindSafe(work).catch_unwind().await
             };
@@ -117,11 +119,13 @@ fn taken_apart(request: Request) -> Result<(Route, Call), Response> {
     let matched = head.extensions.remove::<Matched>().map(|matched| matched.route);
     let (Some(Ok(route)), Some(origin)) = (matched, head.extensions.remove::<Origin>()) else {
         let fault = Arc::new(Fault("a request came to its service that was not routed".into()));
-        return Err(ErrorReply::failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, FAILED, fault).into_response());
+        return Err(ErrorReply::broken(fault).into_response());
     };
     let call = Call {
         query: Query::parse(head.uri.query().unwrap_or_default().as_bytes()),
         method: head.method,
+        // There is no TLS here yet; where there is, its connections are not plain.
+        plain: head.version <= Version::HTTP_11,
         headers: head.headers,
         body,
         caller: head.extensions.remove::<Caller>().unwrap_or_else(Caller::anonymous),
@@ -131,8 +135,6 @@ fn taken_apart(request: Request) -> Result<(Route, Call), Response> {
     Ok((route, call))
 }
 
-const FAILED: &str = "the registry failed; its operator finds the cause in the log under this request's id";
-
 /// A fault that is told in words.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -141,7 +143,7 @@ struct Fault(String);
 fn panicked(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     let fault = Arc::new(Fault(format!("a service panicked: {}", text.unwrap_or("without a message"))));
-    ErrorReply::failure(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, FAILED, fault).into_response()
+    ErrorReply::broken(fault).into_response()
 }
 
 /// The head of a reply to GET is the reply to HEAD (R-GEN-04).

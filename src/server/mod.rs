@@ -16,10 +16,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
 use crate::auth;
 use crate::layers::{LimitsOptions, OriginOptions};
 use crate::metadata;
-use crate::services::{ManifestsOptions, PushOptions, UsersOptions};
+use crate::services::{ManifestsOptions, PushOptions};
 use crate::store;
 
 pub use dispatch::Services;
@@ -42,7 +45,6 @@ pub struct Options {
     pub limits: LimitsOptions,
     pub push: PushOptions,
     pub manifests: ManifestsOptions,
-    pub users: UsersOptions,
     /// How long requests in flight may go on after SIGTERM.
     pub drain: Duration,
     /// How long an upload session lives without a byte (R-UPL-62).
@@ -59,10 +61,17 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let opened = open(&options).await?;
     let bound = bind(options.host, options.port).await?;
     let services = Services::new(&opened, &options);
-    let stack = stack::stack(services, &opened, &options);
+    let changes = TaskTracker::new();
+    let stack = stack::stack(services, changes.clone(), &opened, &options);
     let housekeeping = housekeeping::start(&opened, &options);
-    tracing::info!(address = %bound.address(), backend = %opened.metadata.backend(), root = %options.root.display(), "listening");
+    tracing::info!(address = %bound.address(), database = opened.metadata.backend().as_str(), root = %options.root.display(), "listening");
     bound.serve(stack, stop, options.drain).await;
+    // Changes whose client went away are finished all the same.
+    changes.close();
+    if timeout(options.drain, changes.wait()).await.is_err() {
+        tracing::warn!("changes were still under way at the deadline and were broken off");
+    }
+    opened.store.drain().await;
     housekeeping.stop().await;
     opened.metadata.close().await;
     tracing::info!("stopped");

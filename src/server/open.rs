@@ -32,7 +32,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("authentication cannot be set up: {0}")]
-    Auth(#[from] auth::SetupError),
+    Auth(#[from] auth::OpenError),
     #[error("cannot listen on {address}: {source}; choose another with --host and --port")]
     Bind { address: SocketAddr, source: io::Error },
     #[error("cannot listen for signals: {0}")]
@@ -50,7 +50,7 @@ pub enum Error {
 /// # Errors
 /// As it goes; nothing is served half.
 pub async fn open(options: &Options) -> Result<Opened, Error> {
-    let store = Filesystem::open(&options.root, options.store.clone()).await?;
+    let store = Filesystem::open(&options.root, options.store.clone())?;
     let metadata = Metadata::open(&options.database).await?;
     let id = store.identity();
     let known = metadata.setting_or_insert(STORE_ID, id.to_string()).await?;
@@ -67,7 +67,7 @@ pub async fn open(options: &Options) -> Result<Opened, Error> {
 /// # Errors
 /// Where either cannot be opened.
 pub async fn pair(root: &std::path::Path, database: &metadata::Options) -> Result<Uuid, Error> {
-    let store = Filesystem::open(root, store::Options::default()).await?;
+    let store = Filesystem::open(root, store::Options::default())?;
     let metadata = Metadata::open(database).await?;
     metadata.set_setting(STORE_ID, store.identity().to_string()).await?;
     metadata.close().await;

@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceBuilder};
 
+use super::Options;
 use super::dispatch::{Dispatch, Services};
 use super::open::Opened;
-use super::Options;
 use crate::layers::{
     AuthenticateLayer, AuthorizeLayer, LimitsLayer, MetricsLayer, OriginLayer, RouteLayer, TraceLayer,
 };
@@ -16,6 +17,7 @@ use crate::protocol::{Request, Response};
 /// The registry as one service: a request in, a response out, no error.
 pub(super) fn stack(
     services: Services,
+    tasks: TaskTracker,
     opened: &Opened,
     options: &Options,
 ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
@@ -27,5 +29,5 @@ pub(super) fn stack(
         .layer(LimitsLayer::new(options.limits.clone())) // sheds load before a password costs CPU
         .layer(AuthenticateLayer::new(opened.auth.clone())) // who asks
         .layer(AuthorizeLayer::new(opened.auth.clone())) // may they
-        .service(Dispatch::new(Arc::new(services)))
+        .service(Dispatch::new(Arc::new(services), tasks))
 }

@@ -7,22 +7,22 @@ use super::tags::NamePage;
 use super::{Call, Error};
 use crate::auth::Auth;
 use crate::domain::RepositoryName;
-use crate::metadata::Metadata;
 use crate::router;
 use crate::router::Links;
+
+const PATH: &str = "/v2/_catalog";
 
 /// Lists repositories.
 #[derive(Clone)]
 pub struct Catalog {
     auth: Auth,
-    metadata: Metadata,
     links: Links,
 }
 
 impl Catalog {
-    /// Lists what `metadata` has and `auth` lets the caller see.
-    pub fn new(auth: Auth, metadata: Metadata, links: Links) -> Self {
-        Self { auth, metadata, links }
+    /// Lists what `auth` lets the caller see.
+    pub fn new(auth: Auth, links: Links) -> Self {
+        Self { auth, links }
     }
 
     /// One page of the repositories the caller may pull from, in byte order, cut
@@ -36,11 +36,12 @@ impl Catalog {
             repositories: Vec<&'a str>,
         }
         let page = Page::of(&call.query)?;
-        let viewer = self.auth.viewer(&call.caller);
-        let mut names = self.metadata.catalog(&viewer, page.after.as_deref(), page.limit()).await?;
-        let more = page.cut(&mut names);
-        let repositories: Vec<_> = names.iter().map(RepositoryName::as_str).collect();
-        let last = repositories.last().copied().filter(|_| more);
-        Ok(NamePage::new(&List { repositories }, &self.links, "/v2/_catalog", &page, last))
+        let Some(size) = page.size else {
+            return Ok(NamePage::new(&List { repositories: Vec::new() }, &self.links, PATH, &page, None));
+        };
+        let found = self.auth.catalog(&call.caller, page.after.as_deref(), size.get() as usize).await?;
+        let repositories = found.names.iter().map(RepositoryName::as_str).collect();
+        let last = found.next.as_ref().map(RepositoryName::as_str);
+        Ok(NamePage::new(&List { repositories }, &self.links, PATH, &page, last))
     }
 }

@@ -1,16 +1,16 @@
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONTENT_RANGE, LOCATION, RANGE};
+use http::header::{ALLOW, CONTENT_RANGE, LOCATION, RANGE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::IntoResponse;
 use super::uploads::Resume;
 use crate::auth;
-use crate::auth::Refusal;
+use crate::auth::{Refusal, Rejection};
 use crate::domain::{
-    Digest, DigestError, GrantError, ManifestError, MediaTypeError, NamespaceError, Reference, RepositoryName, TagError,
-    UsernameError,
+    Digest, DigestError, GrantError, ManifestError, MediaTypeError, NamespaceError, Reference, RepositoryName,
+    TagError, Username, UsernameError,
 };
 use crate::metadata;
 use crate::protocol::{
@@ -67,10 +67,14 @@ pub enum Error {
     Refused { refusal: Refusal, scope: String, repository: Option<RepositoryName> },
     #[error("username or password is wrong")]
     Credentials,
+    #[error("too many logins at once")]
+    Overloaded,
     #[error("too many failed attempts; try again in {} seconds", .retry_after.as_secs().max(1))]
     Throttled { retry_after: std::time::Duration },
-    #[error("{0} scopes in one request are too many")]
-    TooManyScopes(usize),
+    #[error(transparent)]
+    TooManyScopes(#[from] auth::TooManyScopes),
+    #[error("the scopes asked for do not fit into one token; ask for fewer")]
+    TokenTooLong,
 
     #[error("the request's JSON is not as documented: {0}")]
     Json(serde_json::Error),
@@ -87,7 +91,7 @@ pub enum Error {
     #[error(transparent)]
     Password(#[from] auth::PasswordError),
     #[error("the username `{0}` is taken, as a username or as a namespace; choose another")]
-    UsernameTaken(Box<str>),
+    UsernameTaken(Username),
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
@@ -151,6 +155,7 @@ impl Error {
             Self::Json(_)
             | Self::Form(_)
             | Self::TooManyScopes(_)
+            | Self::TokenTooLong
             | Self::Namespace(_)
             | Self::Grant(_)
             | Self::MediaType(_) => (Status::BAD_REQUEST, Code::RequestInvalid),
@@ -162,30 +167,23 @@ impl Error {
             Self::Body(BodyError::Stalled) => (Status::REQUEST_TIMEOUT, Code::SizeInvalid),
             Self::Body(BodyError::Broken(_)) => (Status::BAD_REQUEST, Code::SizeInvalid),
             Self::Store(store::Error::Full(_)) => (Status::INSUFFICIENT_STORAGE, Code::Unavailable),
-            Self::Store(store::Error::Busy) => (Status::SERVICE_UNAVAILABLE, Code::Unavailable),
+            Self::Store(store::Error::Busy) | Self::Overloaded => (Status::SERVICE_UNAVAILABLE, Code::Unavailable),
             Self::Store(_) | Self::BlobDamaged(_) | Self::Fault(_) => (Status::INTERNAL_SERVER_ERROR, Code::Unknown),
-            Self::Metadata(error) => match error {
-                metadata::Error::Unavailable(_)
-                | metadata::Error::Contended(_)
-                | metadata::Error::OutcomeUnknown(_)
-                | metadata::Error::Closed => (Status::SERVICE_UNAVAILABLE, Code::Unavailable),
-                metadata::Error::Full(_) => (Status::INSUFFICIENT_STORAGE, Code::Unavailable),
-                metadata::Error::Denied => (Status::FORBIDDEN, Code::Denied),
-                // A sweep took the object of a commit that slept too long: pushing again works.
-                metadata::Error::Conflict(_) => (Status::SERVICE_UNAVAILABLE, Code::Unavailable),
-                metadata::Error::Corrupt { .. } | metadata::Error::Sql(_) => {
-                    (Status::INTERNAL_SERVER_ERROR, Code::Unknown)
-                }
-            },
+            Self::Metadata(metadata::Error::Denied) => (Status::FORBIDDEN, Code::Denied),
+            Self::Metadata(metadata::Error::Full(_)) => (Status::INSUFFICIENT_STORAGE, Code::Unavailable),
+            Self::Metadata(error) if error.is_passing() => (Status::SERVICE_UNAVAILABLE, Code::Unavailable),
+            Self::Metadata(_) => (Status::INTERNAL_SERVER_ERROR, Code::Unknown),
         }
     }
 
-    /// What a client may read of a failure of ours.
-    fn public_message(status: StatusCode) -> &'static str {
-        match status {
-            StatusCode::INSUFFICIENT_STORAGE => "no space is left on the registry's disk; pulls go on",
-            StatusCode::SERVICE_UNAVAILABLE => "the registry cannot answer this now; try again in a moment",
-            _ => "the registry failed; its operator finds the cause in the log under this request's id",
+    /// What a login's rejection is to the token service's client.
+    pub(super) fn of_rejection(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Invalid => Self::Credentials,
+            Rejection::Throttled { retry_after } => Self::Throttled { retry_after },
+            Rejection::Overloaded => Self::Overloaded,
+            Rejection::Metadata(error) => error.into(),
+            fault @ (Rejection::Hash(_) | Rejection::Interrupted) => Self::Fault(Arc::new(fault)),
         }
     }
 }
@@ -193,10 +191,11 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let (status, code) = self.answer();
-        if status.is_server_error() {
-            let reply = ErrorReply::failure(status, code, Self::public_message(status), Arc::new(self));
-            let busy = status == StatusCode::SERVICE_UNAVAILABLE;
-            return if busy { reply.retry_after(2) } else { reply }.into_response();
+        match status {
+            StatusCode::INTERNAL_SERVER_ERROR => return ErrorReply::broken(Arc::new(self)).into_response(),
+            StatusCode::SERVICE_UNAVAILABLE => return ErrorReply::unavailable(Arc::new(self)).into_response(),
+            StatusCode::INSUFFICIENT_STORAGE => return ErrorReply::full(Arc::new(self)).into_response(),
+            _ => {}
         }
         let mut reply = ErrorReply::new(status, code, self.to_string());
         match self {
@@ -209,7 +208,8 @@ impl IntoResponse for Error {
                 let mut missing = missing.into_iter();
                 if let Some(first) = missing.next() {
                     let text = |digest: &Digest| format!("{repository} has no blob or manifest {digest}");
-                    reply = ErrorReply::new(status, code, text(&first)).with_detail(json!({ "digest": first.as_str() }));
+                    reply =
+                        ErrorReply::new(status, code, text(&first)).with_detail(json!({ "digest": first.as_str() }));
                     missing.for_each(|d| reply.add(code, text(&d), Some(json!({ "digest": d.as_str() }))));
                 }
             }
@@ -225,6 +225,11 @@ impl IntoResponse for Error {
                 reply.headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             }
             Self::Throttled { retry_after } => reply = reply.retry_after(retry_after.as_secs()),
+            // The token endpoint does not send its clients to itself (R-TKG-09).
+            Self::Credentials => {
+                let basic = HeaderValue::from_static("Basic realm=\"distribution\", charset=\"UTF-8\"");
+                reply.headers.insert(WWW_AUTHENTICATE, basic);
+            }
             _ => {}
         }
         reply.into_response()

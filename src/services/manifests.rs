@@ -114,9 +114,7 @@ impl Manifests {
         let id = call.repository(&repository)?;
         let deleted = match &reference {
             Reference::Tag(tag) => self.metadata.delete_tag(id, tag.clone(), call.audit_origin()).await?,
-            Reference::Digest(digest) => {
-                self.metadata.delete_manifest(id, digest.clone(), call.audit_origin()).await?
-            }
+            Reference::Digest(digest) => self.metadata.delete_manifest(id, digest.clone(), call.audit_origin()).await?,
         };
         if deleted { Ok(Deleted) } else { Err(unknown(repository, reference)) }
     }

@@ -41,7 +41,7 @@ pub use repositories::Repositories;
 pub use tags::Tags;
 pub use tokens::Tokens;
 pub use uploads::Uploads;
-pub use users::{Options as UsersOptions, Users};
+pub use users::Users;
 
 /// Something that knows how it is said in HTTP.
 pub trait IntoResponse {

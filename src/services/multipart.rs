@@ -47,7 +47,7 @@ impl Multipart {
     pub(super) fn into_body(self, open: OpenPart) -> Body {
         let left = self.len();
         let waiting: VecDeque<_> = self.parts.iter().copied().collect();
-        Body::Stream(Box::pin(MultipartBody { multipart: self, waiting, open, now: Now::Between, left }))
+        Body::stream(MultipartBody { multipart: self, waiting, open, now: Now::Between, left })
     }
 
     fn head(&self, part: ByteRange) -> String {

@@ -94,7 +94,7 @@ impl Push {
         // Where there is no source, what is linked here already still counts (R-MNT-07).
         let source = match from {
             Some(from) => match self.auth.check(&call.caller, Access::Pull, &from).await {
-                Ok(permit) => permit.repository(),
+                Ok(permit) => permit.repository.map(|found| found.id),
                 Err(CheckError::Refused(refusal @ Refusal::Challenge { insufficient_scope: true })) => {
                     let scope = mount_scopes(repository, &from);
                     return Err(Error::Refused { refusal, scope, repository: Some(repository.clone()) });
@@ -102,7 +102,10 @@ impl Push {
                 Err(CheckError::Refused(_)) => None,
                 Err(CheckError::Metadata(error)) => return Err(error.into()),
             },
-            None => self.metadata.find_blob(digest, &self.auth.reach(&call.caller)).await?,
+            None => {
+                let reach = self.auth.mountable(&call.caller).await?;
+                self.metadata.find_blob(digest, &reach).await?
+            }
         };
         Ok(self.metadata.mount_blob(self.target(call, repository), source, digest.clone()).await?)
     }

@@ -38,7 +38,11 @@ impl Repositories {
     ///
     /// # Errors
     /// [`Error::Form`] for a word that is no visibility.
-    pub async fn set_visibility(&self, request: router::VisibilitySet, mut call: Call) -> Result<RepositoryView, Error> {
+    pub async fn set_visibility(
+        &self,
+        request: router::VisibilitySet,
+        mut call: Call,
+    ) -> Result<RepositoryView, Error> {
         let id = call.repository(&request.repository)?;
         let wanted: SetVisibility = call.json().await?;
         let visibility: Visibility =

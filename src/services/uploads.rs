@@ -11,6 +11,7 @@ use http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use metrics::counter;
 
 use super::{Call, Error, IntoResponse, Push};
 use crate::domain::{Algorithm, Digest, DigestError, RepositoryName, UploadId};
@@ -265,6 +266,7 @@ enum Receive {
 /// Appends the whole body, which must have as many bytes as its range.
 async fn receive(session: &mut impl Session, mut body: Body, range: Option<ChunkRange>) -> Result<(), Receive> {
     let begun = session.offset();
+    let received = counter!("registry_upload_bytes_total");
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Receive::Broken(Error::of_body(error)))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -272,13 +274,12 @@ async fn receive(session: &mut impl Session, mut body: Body, range: Option<Chunk
             let body = session.offset() - begun + data.len() as u64;
             return Err(Receive::Refused(Error::ChunkLength { range: range.len(), body }));
         }
+        received.increment(data.len() as u64);
         session.write(data).await.map_err(|error| Receive::Refused(error.into()))?;
     }
     let body = session.offset() - begun;
     match range {
-        Some(range) if range.len() != body => {
-            Err(Receive::Refused(Error::ChunkLength { range: range.len(), body }))
-        }
+        Some(range) if range.len() != body => Err(Receive::Refused(Error::ChunkLength { range: range.len(), body })),
         _ => Ok(()),
     }
 }

@@ -1,16 +1,13 @@
 //! Users: who may have an account, and how they get one.
 
 use http::StatusCode;
-use http::header::{HeaderValue, LOCATION};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Error, IntoResponse, Json};
-use crate::auth::{Auth, Password, Refusal, Registration};
+use super::{Call, Error, Json};
+use crate::auth::{Auth, Password};
 use crate::domain::Username;
-use crate::metadata;
-use crate::metadata::{CreateUserError, Metadata, NewUser};
-use crate::protocol::{Response, headers};
+use crate::metadata::{Account, CreateUserError, Metadata, NewUser};
 use crate::router;
 
 /// Keeps accounts.
@@ -43,31 +40,24 @@ impl Users {
     /// Registers a user, and with it the namespace of that name.
     ///
     /// # Errors
-    /// [`Error::Username`] and [`Error::Password`] with the reason,
-    /// [`Error::UsernameTaken`]; [`Error::Refused`] where only admins register.
+    /// [`Error::Username`] and [`Error::Password`] with the reason, [`Error::UsernameTaken`].
     pub async fn create(&self, _: router::UserCreate, mut call: Call) -> Result<Json, Error> {
-        self.may_register(&call)?;
         let wanted: CreateUser = call.json().await?;
         let name: Username = wanted.username.parse()?;
         let password = Password::try_from(wanted.password.expose_secret())?;
         let hashed = self.auth.hash(&password, call.origin.client).await.map_err(Error::of_rejection)?;
-        let user = NewUser {
-            name: name.clone(),
-            password: metadata::PasswordHash::new(hashed.phc()),
-            pepper: hashed.pepper(),
-            admin: false,
-        };
+        let user =
+            NewUser { name: name.clone(), password_hash: hashed.hash, pepper_id: hashed.pepper_id, admin: false };
         match self.metadata.create_user(user, call.audit_origin()).await {
             Ok(account) => Ok(Json::with(StatusCode::CREATED, &UserView::of(&account))),
             Err(CreateUserError::Taken | CreateUserError::NamespaceTaken) => Err(Error::UsernameTaken(name)),
             Err(CreateUserError::Database(error)) => Err(error.into()),
         }
     }
+}
 
-    fn may_register(&self, call: &Call) -> Result<(), Error> {
-        match self.auth.registration() {
-            Registration::Open => Ok(()),
-            Registration::Admins => self.auth.check_admin(&call.caller).map_err(Error::of_refusal),
-        }
+impl UserView {
+    fn of(account: &Account) -> Self {
+        Self { username: account.name.to_string(), role: if account.admin { "admin" } else { "user" } }
     }
 }

@@ -224,19 +224,23 @@ impl Shared {
             return Ok(Attempt::Absent);
         };
         let Some(data) = self.data(id, &record, patience)? else { return Ok(Attempt::Absent) };
-        if data.len < record.offset {
+        let shortened = data.len < record.offset;
+        if shortened {
             // A power cut has taken bytes that the record had counted.
             record = Record { sequence: record.sequence, offset: data.len, ..Record::empty(record.hasher.algorithm()) };
         }
-        if let Some(file) = &data.file
-            && data.len > record.offset
-        {
-            if patience == Patience::None {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
+        let overlong = data.file.as_ref().filter(|_| data.len > record.offset);
+        if (shortened || overlong.is_some()) && patience == Patience::None {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if let Some(file) = overlong {
             file.set_len(record.offset)?;
         }
-        let writer = Writer::new(Arc::clone(self), id, session, data.file, record);
+        let mut writer = Writer::new(Arc::clone(self), id, session, data.file, record);
+        if shortened {
+            // At once: the next bytes would be taken for those that were lost.
+            writer.record_base()?;
+        }
         Ok(Attempt::Writer(Box::new(writer)))
     }
 

@@ -26,6 +26,7 @@ mod metrics;
 mod raw;
 mod reader;
 mod record;
+mod sendfile;
 mod steps;
 mod sweep;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use error::{CommitError, Error};
 pub use failpoint::{FailpointError, arm_failpoints, failpoint};
 pub use filesystem::Filesystem;
 pub use reader::BlobReader;
+pub use sendfile::SendfileIo;
 pub use upload::Upload;
 
 /// Whose an upload session is. Only they can find it again (R-UPL-51).

@@ -163,13 +163,19 @@ impl Writer {
             data.set_len(self.base.offset)?;
         }
         if self.sequence != self.base.sequence {
-            self.base = self.record(self.base.clone())?;
+            self.record_base()?;
         }
         self.written = self.base.offset;
         self.hashed = self.base.hashed;
         self.hasher = self.base.hasher.clone();
         self.window = self.window.min(self.written);
         self.failed = None;
+        Ok(())
+    }
+
+    /// Makes what the session goes back to the truth about it.
+    pub(super) fn record_base(&mut self) -> io::Result<()> {
+        self.base = self.record(self.base.clone())?;
         Ok(())
     }
 

@@ -81,6 +81,24 @@ async fn bytes_beyond_the_record_are_cut() {
     }
 }
 
+/// What comes after a power cut is not taken for what it took.
+#[tokio::test]
+async fn a_session_that_lost_bytes_says_so_for_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let id = saved_session(&store, &content(8, 1000)).await;
+    let data = directory.path().join("uploads").join(layout::data_name(id));
+    fs::File::options().write(true).open(data).unwrap().set_len(600).unwrap();
+    assert_eq!(store.offset(id, &owner()).await.unwrap(), Some(600));
+    let mut session = resume(&store, id).await;
+    assert_eq!(session.offset(), 600);
+    for _ in 0..8 {
+        session.write(content(9, 200_000)).await.unwrap();
+    }
+    drop(session);
+    assert_eq!(resume(&store, id).await.offset(), 600);
+}
+
 /// I1: bytes that changed under the hash's feet are not what was hashed.
 #[tokio::test]
 async fn a_session_cut_behind_our_back_commits_nothing() {

@@ -4,6 +4,7 @@ mod full;
 mod leftovers;
 mod model;
 mod order;
+mod serving;
 
 use std::path::Path;
 use std::time::Duration;

@@ -44,7 +44,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// I1, R-UPL-18: whatever happens, a session has exactly a prefix of what it
     /// was sent, as long as it says, and commits to the hash of just that.
