@@ -35,7 +35,7 @@ mod token;
 mod turns;
 
 pub use check::{CatalogPage, CheckError, Permit};
-pub use gate::{Auth, Options, Registration, Rejection, SetupError};
+pub use gate::{Auth, OpenError, Options, Registration, Rejection};
 pub use identity::{Bearer, Caller, Credential, Identity, Peer, Robot, RobotName, RobotNameError};
 pub use issue::{IssueError, Issued};
 pub use password::{HashError, Hashed, Hasher, Password, PasswordError};
@@ -43,7 +43,6 @@ pub use policy::{Access, Claim, NamespaceAccess, Refusal};
 pub use scopes::{Scopes, TooManyScopes};
 pub use secret::{NewSecret, NoRandomness};
 pub use throttle::{Limit, Limits};
-pub use token::SERVICE;
 
 /// What [`Rejection`] and [`CheckError`] carry of the database; for rooms that do not know it.
 pub use crate::metadata::Error as MetadataError;

@@ -38,7 +38,7 @@ impl House {
 
     async fn answer(&self, caller: &Caller, access: Access, repository: &RepositoryName) -> char {
         letter_of(match self.auth.check(caller, access, repository).await {
-            Ok(permit) if permit.repository().is_none() && access == Access::Referrers => Ok(Sight::Blank),
+            Ok(permit) if permit.repository.is_none() && access == Access::Referrers => Ok(Sight::Blank),
             Ok(_) => Ok(Sight::Clear),
             Err(CheckError::Refused(refusal)) => Err(refusal),
             Err(CheckError::Metadata(error)) => panic!("{error}"),
