@@ -1,14 +1,15 @@
 //! The room over a real database: SQLite always, PostgreSQL where
 //! `TEST_POSTGRES_URL` names a server whose role may create databases.
 
+mod costs;
 mod logins;
 mod permits;
 mod sessions;
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -77,15 +78,17 @@ fn password(text: &str) -> Password {
 impl House {
     /// A user, whose password is `password`.
     async fn user(&self, user: &str) -> Account {
-        self.user_with(user, &Hasher::new(None).unwrap().hash(&password("password")).unwrap(), false).await
+        self.person(user, false).await
     }
 
     async fn admin(&self, user: &str) -> Account {
-        self.user_with(user, &Hasher::new(None).unwrap().hash(&password("password")).unwrap(), true).await
+        self.person(user, true).await
     }
 
-    async fn user_with(&self, user: &str, hashed: &Hashed, admin: bool) -> Account {
-        let Hashed { hash, pepper_id } = hashed.clone();
+    async fn person(&self, user: &str, admin: bool) -> Account {
+        static HASHED: LazyLock<Hashed> =
+            LazyLock::new(|| Hasher::new(None).unwrap().hash(&password("password")).unwrap());
+        let Hashed { hash, pepper_id } = HASHED.clone();
         let user = NewUser { name: name(user), password_hash: hash, pepper_id, admin };
         self.metadata.create_user(user, Origin::system()).await.unwrap()
     }

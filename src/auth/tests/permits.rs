@@ -16,7 +16,7 @@ fn as_user(account: &Account) -> Caller {
 }
 
 /// Some digest and an object of its own for it.
-fn blob(seed: u8) -> NewBlob {
+pub(super) fn blob(seed: u8) -> NewBlob {
     let digest: Digest = format!("sha256:{}", format!("{seed:02x}").repeat(32)).parse().unwrap();
     NewBlob { object: ObjectName::new(&digest, UploadId::random()), digest, size: 1 }
 }

@@ -186,6 +186,24 @@ fn a_refresh_token_asks_for_tokens_and_opens_nothing_else() {
     });
 }
 
+/// Design §8: never more than the credential it was asked with, whatever becomes of that.
+#[test]
+fn a_bearer_token_reaches_no_further_than_the_access_token_it_was_asked_with() {
+    on_each(&options(), |house| async move {
+        let alice = house.user("alice").await;
+        let grants = ["repository:alice/app:pull"];
+        let (secret, _) = house.token(TokenKind::Personal, TokenOwner::User(alice.id), "ci", &grants).await;
+        let caller = house.login("alice", &secret, &from(1)).await.unwrap();
+        let bearer = house.auth.bearer(&house.bearer(&caller, None).await).await.unwrap();
+        for caller in [caller, bearer] {
+            assert_eq!(caller.narrowing_grants(), Some(&*vec![grants[0].parse::<Grant>().unwrap()]));
+            assert_eq!(house.auth.manager(&caller).map(drop), Err(Refusal::Denied));
+            let push = house.auth.check(&caller, Access::Push, &"alice/app".parse().unwrap()).await;
+            assert!(matches!(push, Err(CheckError::Refused(Refusal::Denied))));
+        }
+    });
+}
+
 /// A token of one account that names another's credential, or a robot's without one.
 #[test]
 fn a_token_whose_parts_do_not_belong_together_is_bad() {
