@@ -66,16 +66,16 @@ async fn metrics_are_counted_by_endpoint() {
     ] {
         assert!(lines.iter().any(|line| line.starts_with(name)), "no {name} in:\n{text}");
     }
-    let count = |parts: &[&str]| -> f64 {
+    let count = |parts: &[&str]| -> u64 {
         let matching = lines.iter().filter(|line| parts.iter().all(|part| line.contains(part)));
-        matching.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        matching.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
     };
     let requests = "registry_http_requests_total{";
-    assert!((count(&[requests, "handler=\"blob\"", "method=\"GET\"", "code=\"200\""]) - 1.0).abs() < 0.1, "{text}");
-    assert!((count(&[requests, "handler=\"manifest\"", "method=\"PUT\"", "code=\"201\""]) - 1.0).abs() < 0.1, "{text}");
-    assert!((count(&[requests, "handler=\"tags\"", "code=\"401\""]) - 1.0).abs() < 0.1, "{text}");
-    assert!(count(&["registry_upload_bytes_total"]) >= 300.0, "{text}");
-    assert!(count(&["registry_download_bytes_total"]) >= 300.0, "{text}");
+    assert_eq!(count(&[requests, "handler=\"blob\"", "method=\"GET\"", "code=\"200\""]), 1, "{text}");
+    assert_eq!(count(&[requests, "handler=\"manifest\"", "method=\"PUT\"", "code=\"201\""]), 1, "{text}");
+    assert_eq!(count(&[requests, "handler=\"tags\"", "code=\"401\""]), 1, "{text}");
+    assert!(count(&["registry_upload_bytes_total"]) > 300, "{text}");
+    assert!(count(&["registry_download_bytes_total"]) > 300, "{text}");
     // Labels are bounded and name nobody.
     for private in [alice.name(), "some-tag", &app, &image.digest()[7..20]] {
         assert!(!text.contains(private), "{private} in:\n{text}");
