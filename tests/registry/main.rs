@@ -18,6 +18,8 @@ mod catalog;
 mod challenges;
 mod clients;
 mod configuration;
+mod conformance;
+mod conformance_head;
 mod deletes;
 mod errors;
 mod http;
