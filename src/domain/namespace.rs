@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct Namespace(Arc<str>);
 
 /// Why a text is no [`Namespace`].
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error(
     "`{0}` is not one component of a repository name: lower-case letters and digits, \
      joined by `.`, `_`, `__` or `-`"

@@ -13,7 +13,7 @@ pub enum Reference {
 }
 
 /// Why a text is no [`Reference`].
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum ReferenceError {
     #[error(transparent)]
     Tag(TagError),

@@ -16,7 +16,7 @@ use super::namespace::{self, Namespace};
 pub struct RepositoryName(Arc<str>);
 
 /// Why a text is no [`RepositoryName`]. The client reads it under `NAME_INVALID`.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum RepositoryNameError {
     #[error("a repository name is empty")]
     Empty,

@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub struct Tag(Box<str>);
 
 /// Why a text is no [`Tag`].
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("a tag is 1 to 128 of `[a-zA-Z0-9._-]` and begins with a letter, a digit or `_`")]
 pub struct TagError;
 

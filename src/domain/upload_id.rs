@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub struct UploadId(Uuid);
 
 /// Why a text is no [`UploadId`]. To a client such a session is simply unknown (R-UPL-51).
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("an upload session's id is a UUID in lower case")]
 pub struct UploadIdError;
 

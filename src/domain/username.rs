@@ -13,7 +13,7 @@ use super::namespace::is_component;
 pub struct Username(Arc<str>);
 
 /// Why a text is no [`Username`].
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("a username is 1 to 64 lower-case letters and digits, joined by `.`, `_`, `__` or `-`")]
 pub struct UsernameError;
 

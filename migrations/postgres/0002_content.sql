@@ -1,0 +1,97 @@
+CREATE TABLE repositories (
+    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name       TEXT COLLATE "C" NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 255),
+    namespace  TEXT COLLATE "C" NOT NULL REFERENCES namespaces (name),
+    visibility TEXT NOT NULL CHECK (visibility IN ('public', 'internal', 'private')),
+    creator    BIGINT REFERENCES users (id) ON DELETE SET NULL,
+    created_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL
+);
+-- The catalog lists, by name, what is public or internal, and what is in a member's namespaces.
+CREATE INDEX repositories_by_visibility ON repositories (visibility, name);
+CREATE INDEX repositories_by_namespace ON repositories (namespace, name);
+-- Deleting a user asks what they created.
+CREATE INDEX repositories_by_creator ON repositories (creator) WHERE creator IS NOT NULL;
+
+-- Which object holds a digest's bytes. An orphan is an object without a digest: a sweep
+-- has claimed its name, so that a commit that comes too late fails.
+CREATE TABLE blobs (
+    object     TEXT COLLATE "C" NOT NULL UNIQUE,
+    digest     TEXT COLLATE "C" UNIQUE,
+    size       BIGINT NOT NULL CHECK (size >= 0),
+    state      TEXT NOT NULL CHECK (state IN ('good', 'damaged', 'orphan')),
+    created_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    CHECK ((digest IS NULL) = (state = 'orphan'))
+);
+
+-- Which repository may serve which blob. No cascade: while a link is there, so is the blob.
+CREATE TABLE repository_blobs (
+    repository   BIGINT NOT NULL REFERENCES repositories (id),
+    digest       TEXT COLLATE "C" NOT NULL REFERENCES blobs (digest),
+    leased_until BIGINT NOT NULL, -- how long it stays although no manifest names it
+    PRIMARY KEY (repository, digest)
+);
+-- A sweep asks who links a blob; a mount without a source, where it is.
+CREATE INDEX repository_blobs_by_digest ON repository_blobs (digest, repository);
+
+CREATE TABLE manifests (
+    repository    BIGINT NOT NULL REFERENCES repositories (id),
+    digest        TEXT COLLATE "C" NOT NULL,
+    media_type    TEXT NOT NULL,
+    artifact_type TEXT COLLATE "C",
+    subject       TEXT COLLATE "C",
+    created_at    BIGINT NOT NULL,
+    content       BYTEA NOT NULL, -- as it was pushed
+    PRIMARY KEY (repository, digest)
+);
+
+-- Manifests are small JSON: compressing them costs more than it saves.
+ALTER TABLE manifests ALTER COLUMN content SET STORAGE EXTERNAL;
+
+-- What a manifest names. Where the repository links the blob of that digest, `link` is the
+-- digest once more, and holds the link; where it does not (an index's child, a layer left
+-- elsewhere), it is null, until such a blob is pushed.
+CREATE TABLE manifest_references (
+    repository BIGINT NOT NULL,
+    manifest   TEXT COLLATE "C" NOT NULL,
+    digest     TEXT COLLATE "C" NOT NULL,
+    kind       TEXT NOT NULL CHECK (kind IN ('blob', 'foreign', 'child')),
+    link       TEXT COLLATE "C" CHECK (link = digest),
+    PRIMARY KEY (repository, manifest, digest),
+    FOREIGN KEY (repository, manifest) REFERENCES manifests (repository, digest) ON DELETE CASCADE,
+    FOREIGN KEY (repository, link) REFERENCES repository_blobs (repository, digest)
+);
+-- Which manifests hold a blob: asked when it is to be deleted.
+CREATE INDEX manifest_references_by_link ON manifest_references (repository, link) WHERE link IS NOT NULL;
+-- Which manifests wait for a blob: asked when it is pushed.
+CREATE INDEX manifest_references_unheld ON manifest_references (repository, digest) WHERE link IS NULL;
+
+-- Manifests by their subject, with the descriptor that a listing shows (R-REF-05, R-REF-06).
+CREATE TABLE referrers (
+    repository    BIGINT NOT NULL,
+    subject       TEXT COLLATE "C" NOT NULL,
+    digest        TEXT COLLATE "C" NOT NULL,
+    artifact_type TEXT COLLATE "C",
+    bytes         BIGINT NOT NULL, -- of the descriptor, so that a page can be bounded unread
+    descriptor    TEXT NOT NULL,
+    PRIMARY KEY (repository, subject, digest),
+    FOREIGN KEY (repository, digest) REFERENCES manifests (repository, digest) ON DELETE CASCADE
+);
+-- Deleting a manifest takes its entry away.
+CREATE UNIQUE INDEX referrers_by_manifest ON referrers (repository, digest);
+-- Listings of one artifact type.
+CREATE INDEX referrers_by_type ON referrers (repository, subject, artifact_type, digest);
+
+-- Tags: the movable names of a repository's manifests. Listed in byte order (R-TGL-02);
+-- the key serves the listing without a sort.
+CREATE TABLE tags (
+    repository BIGINT NOT NULL REFERENCES repositories (id),
+    name       TEXT COLLATE "C" NOT NULL CHECK (length(name) BETWEEN 1 AND 128),
+    digest     TEXT COLLATE "C" NOT NULL,
+    moved_at   BIGINT NOT NULL,
+    PRIMARY KEY (repository, name),
+    FOREIGN KEY (repository, digest) REFERENCES manifests (repository, digest)
+);
+-- Deleting a manifest asks which tags name it.
+CREATE INDEX tags_by_manifest ON tags (repository, digest);

@@ -1,0 +1,94 @@
+CREATE TABLE repositories (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    name       TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 255),
+    namespace  TEXT NOT NULL REFERENCES namespaces (name),
+    visibility TEXT NOT NULL CHECK (visibility IN ('public', 'internal', 'private')),
+    creator    INTEGER REFERENCES users (id) ON DELETE SET NULL,
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT;
+-- The catalog lists, by name, what is public or internal, and what is in a member's namespaces.
+CREATE INDEX repositories_by_visibility ON repositories (visibility, name);
+CREATE INDEX repositories_by_namespace ON repositories (namespace, name);
+-- Deleting a user asks what they created.
+CREATE INDEX repositories_by_creator ON repositories (creator) WHERE creator IS NOT NULL;
+
+-- Which object holds a digest's bytes. An orphan is an object without a digest: a sweep
+-- has claimed its name, so that a commit that comes too late fails.
+CREATE TABLE blobs (
+    object     TEXT NOT NULL UNIQUE,
+    digest     TEXT UNIQUE,
+    size       INTEGER NOT NULL CHECK (size >= 0),
+    state      TEXT NOT NULL CHECK (state IN ('good', 'damaged', 'orphan')),
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL,
+    CHECK ((digest IS NULL) = (state = 'orphan'))
+) STRICT;
+
+-- Which repository may serve which blob. No cascade: while a link is there, so is the blob.
+CREATE TABLE repository_blobs (
+    repository   INTEGER NOT NULL REFERENCES repositories (id),
+    digest       TEXT NOT NULL REFERENCES blobs (digest),
+    leased_until INTEGER NOT NULL, -- how long it stays although no manifest names it
+    PRIMARY KEY (repository, digest)
+) STRICT, WITHOUT ROWID;
+-- A sweep asks who links a blob; a mount without a source, where it is.
+CREATE INDEX repository_blobs_by_digest ON repository_blobs (digest, repository);
+
+CREATE TABLE manifests (
+    repository    INTEGER NOT NULL REFERENCES repositories (id),
+    digest        TEXT NOT NULL,
+    media_type    TEXT NOT NULL,
+    artifact_type TEXT,
+    subject       TEXT,
+    created_at    INTEGER NOT NULL,
+    content       BLOB NOT NULL, -- as it was pushed
+    PRIMARY KEY (repository, digest)
+) STRICT;
+
+-- What a manifest names. Where the repository links the blob of that digest, `link` is the
+-- digest once more, and holds the link; where it does not (an index's child, a layer left
+-- elsewhere), it is null, until such a blob is pushed.
+CREATE TABLE manifest_references (
+    repository INTEGER NOT NULL,
+    manifest   TEXT NOT NULL,
+    digest     TEXT NOT NULL,
+    kind       TEXT NOT NULL CHECK (kind IN ('blob', 'foreign', 'child')),
+    link       TEXT CHECK (link = digest),
+    PRIMARY KEY (repository, manifest, digest),
+    FOREIGN KEY (repository, manifest) REFERENCES manifests (repository, digest) ON DELETE CASCADE,
+    FOREIGN KEY (repository, link) REFERENCES repository_blobs (repository, digest)
+) STRICT, WITHOUT ROWID;
+-- Which manifests hold a blob: asked when it is to be deleted.
+CREATE INDEX manifest_references_by_link ON manifest_references (repository, link) WHERE link IS NOT NULL;
+-- Which manifests wait for a blob: asked when it is pushed.
+CREATE INDEX manifest_references_unheld ON manifest_references (repository, digest) WHERE link IS NULL;
+
+-- Manifests by their subject, with the descriptor that a listing shows (R-REF-05, R-REF-06).
+CREATE TABLE referrers (
+    repository    INTEGER NOT NULL,
+    subject       TEXT NOT NULL,
+    digest        TEXT NOT NULL,
+    artifact_type TEXT,
+    bytes         INTEGER NOT NULL, -- of the descriptor, so that a page can be bounded unread
+    descriptor    TEXT NOT NULL,
+    PRIMARY KEY (repository, subject, digest),
+    FOREIGN KEY (repository, digest) REFERENCES manifests (repository, digest) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+-- Deleting a manifest takes its entry away.
+CREATE UNIQUE INDEX referrers_by_manifest ON referrers (repository, digest);
+-- Listings of one artifact type.
+CREATE INDEX referrers_by_type ON referrers (repository, subject, artifact_type, digest);
+
+-- Tags: the movable names of a repository's manifests. Listed in byte order (R-TGL-02);
+-- the key serves the listing without a sort.
+CREATE TABLE tags (
+    repository INTEGER NOT NULL REFERENCES repositories (id),
+    name       TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 128),
+    digest     TEXT NOT NULL,
+    moved_at   INTEGER NOT NULL,
+    PRIMARY KEY (repository, name),
+    FOREIGN KEY (repository, digest) REFERENCES manifests (repository, digest)
+) STRICT, WITHOUT ROWID;
+-- Deleting a manifest asks which tags name it.
+CREATE INDEX tags_by_manifest ON tags (repository, digest);

@@ -1,0 +1,199 @@
+//! A name and a password come in: whose are they?
+//!
+//! The cheap comes first, and the dear is in the hands of whoever causes it:
+//! remembered as right → let in; remembered as wrong → refused; too many
+//! failures → wait; wait for a turn, hash, compare. The same credential arriving
+//! many times at once is hashed once. A name that nobody has takes the same way,
+//! with the same queries and the same hash, to the same answer.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::OnceCell;
+use tokio::task;
+use tokio::time::Instant;
+
+use super::gate::Rejection;
+use super::identity::Peer;
+use super::password::{Comparison, HashError, Hashed, Hasher, Password};
+use super::remembered::{Fingerprint, Remembered, Verdict};
+use super::secret::NoRandomness;
+use super::throttle::{Limits, Throttle, network};
+use super::turns::Turns;
+use crate::domain::Username;
+use crate::metadata::{Account, Actor, AuditAction, AuditEntry, Metadata, Outcome};
+
+/// Hashes waiting behind one address, and in all. At 14 ms each and two at a
+/// time, the last of the longest line waits for two seconds, and of all for seven.
+const LONGEST_LINE: usize = 256;
+const LONGEST: usize = 1024;
+
+/// Checks passwords.
+pub(super) struct Logins {
+    metadata: Metadata,
+    hasher: Arc<Hasher>,
+    turns: Turns,
+    remembered: Remembered,
+    throttle: Throttle,
+    flights: Mutex<HashMap<Fingerprint, Weak<Flight>>>,
+}
+
+/// One check that several requests wait for; `None` is a wrong credential.
+type Flight = OnceCell<Option<Account>>;
+
+impl Logins {
+    pub(super) fn new(
+        metadata: Metadata,
+        hasher: Hasher,
+        parallel: usize,
+        remember_for: Duration,
+        limits: Limits,
+    ) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            metadata,
+            hasher: Arc::new(hasher),
+            turns: Turns::new(parallel, LONGEST_LINE, LONGEST),
+            remembered: Remembered::new(remember_for)?,
+            throttle: Throttle::new(limits),
+            flights: Mutex::default(),
+        })
+    }
+
+    /// The account of that name and password.
+    pub(super) async fn check(&self, user: &Username, password: &str, peer: &Peer) -> Result<Account, Rejection> {
+        if !(Password::MIN_LEN..=Password::MAX_LEN).contains(&password.len()) {
+            return Err(Rejection::Invalid); // nobody's, and so no hint at whose
+        }
+        let credential = self.remembered.fingerprint(user, password);
+        match self.remembered.verdict(&credential, Instant::now()) {
+            Some(Verdict::Right(epoch)) => match self.metadata.account(user).await? {
+                Some(account) if account.epoch == epoch && !account.disabled => return Ok(account),
+                _ => {}
+            },
+            Some(Verdict::Wrong(epoch)) => {
+                // Not the remembered account: that is there for some names only, and so would answer sooner.
+                let stored = self.metadata.credentials(user).await?;
+                if stored.map(|stored| stored.account.epoch) == epoch {
+                    return Err(Rejection::Invalid);
+                }
+            }
+            None => {}
+        }
+        let flight = self.flight(credential);
+        let outcome = flight.get_or_try_init(|| self.compare(user, password, credential, peer)).await.cloned();
+        self.land(flight);
+        outcome?.ok_or(Rejection::Invalid)
+    }
+
+    /// Hashes a new password, in turn.
+    pub(super) async fn hash(&self, password: Password, from: IpAddr) -> Result<Hashed, Rejection> {
+        let turn = self.turns.take(network(from)).await.map_err(|_| Rejection::Overloaded)?;
+        let hasher = Arc::clone(&self.hasher);
+        let job = move || {
+            let _turn = turn; // ends with the work, even if nobody waits for it any more
+            hasher.hash(&password)
+        };
+        Ok(task::spawn_blocking(job).await.map_err(|_| Rejection::Interrupted)??)
+    }
+
+    /// Counts a secret that nobody has.
+    pub(super) fn unknown_secret(&self, peer: &Peer) -> Result<(), Rejection> {
+        Ok(self.throttle.unknown_secret(peer.address, Instant::now())?)
+    }
+
+    /// Writes a failed login down; the limits bound how many there are.
+    pub(super) async fn write_down(&self, user: &str, method: &str, peer: &Peer) {
+        let entry = AuditEntry {
+            action: AuditAction::Login,
+            target: format!("user:{user}"),
+            detail: Some(method.to_owned()),
+            outcome: Outcome::Failure,
+        };
+        if let Err(error) = self.metadata.audit(entry, peer.origin(Actor::Anonymous)).await {
+            tracing::warn!(%error, "a failed login could not be written to the audit log");
+        }
+    }
+
+    async fn compare(
+        &self,
+        user: &Username,
+        password: &str,
+        credential: Fingerprint,
+        peer: &Peer,
+    ) -> Result<Option<Account>, Rejection> {
+        let from = peer.address;
+        self.throttle.check(user, from, Instant::now())?;
+        let turn = self.turns.take(network(from)).await.map_err(|_| Rejection::Overloaded)?;
+        self.throttle.check(user, from, Instant::now())?; // those before us may have failed meanwhile
+        let stored = self.metadata.credentials(user).await?;
+        let hashed = stored
+            .as_ref()
+            .map(|stored| Hashed { hash: stored.password_hash.clone(), pepper_id: stored.pepper_id.clone() });
+        let job = {
+            let (hasher, text) = (Arc::clone(&self.hasher), SecretString::from(password));
+            move || {
+                let _turn = turn;
+                compare_and_renew(&hasher, text.expose_secret(), hashed.as_ref())
+            }
+        };
+        let (comparison, renewed) = task::spawn_blocking(job).await.map_err(|_| Rejection::Interrupted)??;
+        match stored {
+            Some(stored) if comparison.is_right() => {
+                self.throttle.succeeded(user, from);
+                self.remembered.right(credential, stored.account.epoch, Instant::now());
+                if let Some(renewed) = renewed {
+                    self.renew(&stored.account, stored.password_hash, renewed).await;
+                }
+                Ok(Some(stored.account).filter(|account| !account.disabled))
+            }
+            stored => {
+                if comparison == Comparison::OtherPepper {
+                    tracing::error!(%user, "the password was hashed with another PASSWORD_SALT than the one that is set");
+                }
+                self.throttle.failed(user, from, Instant::now());
+                self.remembered.wrong(credential, stored.map(|stored| stored.account.epoch), Instant::now());
+                self.write_down(user.as_str(), "password", peer).await;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn renew(&self, account: &Account, old: crate::metadata::PasswordHash, new: Hashed) {
+        if let Err(error) = self.metadata.rehash(account.id, old, new.hash, new.pepper_id).await {
+            tracing::warn!(%error, user = %account.name, "a password hash could not be renewed");
+        }
+    }
+
+    fn flight(&self, credential: Fingerprint) -> Arc<Flight> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(&credential).and_then(Weak::upgrade) {
+            return flight;
+        }
+        let flight = Arc::new(Flight::new());
+        flights.insert(credential, Arc::downgrade(&flight));
+        flight
+    }
+
+    /// Forgets the flights that nobody waits for any more.
+    fn land(&self, flight: Arc<Flight>) {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(flight);
+        flights.retain(|_, flight| flight.strong_count() > 0);
+    }
+}
+
+fn compare_and_renew(
+    hasher: &Hasher,
+    text: &str,
+    hashed: Option<&Hashed>,
+) -> Result<(Comparison, Option<Hashed>), HashError> {
+    let comparison = hasher.compare(text, hashed)?;
+    let renewed = match (comparison, Password::try_from(text)) {
+        (Comparison::RightButStale, Ok(password)) => Some(hasher.hash(&password)?),
+        _ => None,
+    };
+    Ok((comparison, renewed))
+}

@@ -1,0 +1,366 @@
+//! Bounds what one request and all of them together may take.
+//!
+//! Stands outside authentication: load is shed before a password costs CPU, and
+//! a body over its limit is refused before anyone reads it. There is no total
+//! deadline for blobs, a 20 GiB layer over a slow line is honest work; what ends
+//! a request is a body in which nothing moves (R-GEN-14).
+//!
+//! A refusal while a body is still arriving is readable only if the rest is
+//! taken in first: a bounded amount is drained before the answer goes out
+//! (R-GEN-09). A client that waits for `100 Continue` is not made to send it
+//! (R-GEN-08).
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tower::{Layer, Service};
+
+use super::Answer;
+use super::observe::observed;
+use crate::protocol::{Body, BodyError, BoxError, ErrorCode, ErrorReply, Origin, Request, Response, headers};
+use crate::router::{BodyClass, Matched};
+
+/// JSON and forms, in bytes (R-TKP-05).
+const SMALL_BODY: u64 = 64 * 1024;
+/// A request's target, in bytes (R-LIM-05).
+const MAX_TARGET: usize = 16 * 1024;
+/// All headers of a request together, in bytes (R-LIM-05).
+const MAX_HEADERS: usize = 64 * 1024;
+/// How long a body that must fit into memory may take altogether.
+const SMALL_BODY_DEADLINE: Duration = Duration::from_secs(60);
+/// What is taken in of a refused body, at most (R-GEN-09).
+const DRAIN_BYTES: u64 = 64 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// What the layer goes by.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Longest manifest, in bytes (R-MPT-05).
+    pub manifest_bytes: u64,
+    /// Requests answered at a time; more are turned away with 503.
+    pub concurrency: usize,
+    /// How long nothing may arrive inside a body.
+    pub idle: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { manifest_bytes: 4 * 1024 * 1024, concurrency: 4096, idle: Duration::from_secs(60) }
+    }
+}
+
+/// Bounds every request.
+#[derive(Debug, Clone)]
+pub struct LimitsLayer {
+    options: Arc<Options>,
+    slots: Arc<Semaphore>,
+}
+
+impl LimitsLayer {
+    /// A layer with these limits.
+    pub fn new(options: Options) -> Self {
+        let slots = Arc::new(Semaphore::new(options.concurrency));
+        Self { options: Arc::new(options), slots }
+    }
+}
+
+/// See [`LimitsLayer`].
+#[derive(Debug, Clone)]
+pub struct Limits<S> {
+    inner: S,
+    options: Arc<Options>,
+    slots: Arc<Semaphore>,
+}
+
+impl<S> Layer<S> for LimitsLayer {
+    type Service = Limits<S>;
+    fn layer(&self, inner: S) -> Limits<S> {
+        Limits { inner, options: self.options.clone(), slots: self.slots.clone() }
+    }
+}
+
+impl<S> Service<Request> for Limits<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Answer {
+        let endpoint = request.extensions().get::<Matched>().and_then(|matched| matched.endpoint);
+        let facts = endpoint.map(|endpoint| endpoint.facts());
+        // Probes must be answered when everything else is turned away.
+        let exempt = facts.is_some_and(|facts| facts.handler == "operations");
+        let slot = if exempt { None } else { self.slots.clone().try_acquire_owned().ok() };
+        let overloaded = slot.is_none() && !exempt;
+
+        let limit = self.options.body_limit(facts.map_or(BodyClass::None, |facts| facts.body));
+        let waits = request.headers().contains_key(EXPECT);
+        let (request, rest) = guard(request, limit, self.options.idle);
+        let answer = match refusal(&request, overloaded, limit) {
+            Some(refusal) => Err(refusal.into_response()),
+            None => Ok(self.inner.call(request)),
+        };
+        Box::pin(async move {
+            let mut response = match answer {
+                Ok(answer) => answer.await?,
+                Err(refusal) => refusal,
+            };
+            if let Some(rest) = rest.and_then(|rest| rest.take()) {
+                if waits || !drain(rest).await {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+            }
+            Ok(response.map(|body| observed(body, move |_| drop(slot))))
+        })
+    }
+}
+
+/// How long a body may be, and how long it may take.
+#[derive(Clone, Copy)]
+struct BodyLimit {
+    bytes: u64,
+    deadline: Option<Duration>,
+}
+
+impl Options {
+    fn body_limit(&self, class: BodyClass) -> BodyLimit {
+        let bounded = |bytes| BodyLimit { bytes, deadline: Some(SMALL_BODY_DEADLINE) };
+        match class {
+            BodyClass::Blob => BodyLimit { bytes: u64::MAX, deadline: None },
+            BodyClass::Manifest => bounded(self.manifest_bytes),
+            BodyClass::Json | BodyClass::Form => bounded(SMALL_BODY),
+            // Nobody reads it (R-GEN-07).
+            BodyClass::None => bounded(DRAIN_BYTES),
+        }
+    }
+}
+
+fn refusal(request: &Request, overloaded: bool, limit: BodyLimit) -> Option<ErrorReply> {
+    let uri = request.uri();
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if overloaded {
+        let text = "the registry is busy; try again in a moment";
+        return Some(ErrorReply::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, text).retry_after(1));
+    }
+    if target > MAX_TARGET {
+        let text = format!("the request's target has {target} bytes, at most {MAX_TARGET} are read");
+        return Some(ErrorReply::new(StatusCode::URI_TOO_LONG, ErrorCode::Unsupported, text));
+    }
+    if header_bytes(request.headers()) > MAX_HEADERS {
+        let text = format!("the headers have more than {MAX_HEADERS} bytes");
+        return Some(ErrorReply::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorCode::Unsupported, text));
+    }
+    if request.extensions().get::<Origin>().is_some_and(|origin| origin.base.is_none()) {
+        let text = "the request needs one Host header with a valid host";
+        return Some(ErrorReply::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, text));
+    }
+    let declared = headers::content_length(request.headers()).filter(|declared| *declared > limit.bytes);
+    declared.map(|declared| {
+        let text = format!("the body has {declared} bytes, at most {} are accepted", limit.bytes);
+        ErrorReply::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, text)
+    })
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// Puts the request's body under guard. What is left of it when the service is
+/// done can be taken from the other half; a request without one has none.
+fn guard(request: Request, limit: BodyLimit, idle: Duration) -> (Request, Option<Rest>) {
+    if request.body().is_end_stream() {
+        return (request, None);
+    }
+    let rest = Rest::default();
+    let handed = rest.clone();
+    let now = Instant::now();
+    let request = request.map(|body| {
+        let deadline = limit.deadline.map(|deadline| now + deadline);
+        let guarded = Guarded {
+            inner: Some(body),
+            left: limit.bytes,
+            limit: limit.bytes,
+            idle,
+            deadline,
+            timer: None,
+            rest: handed,
+        };
+        Body::stream(guarded)
+    });
+    (request, Some(rest))
+}
+
+/// Where a dropped body leaves what nobody read of it.
+#[derive(Clone, Default)]
+struct Rest(Arc<Mutex<Option<Body>>>);
+
+impl Rest {
+    fn take(&self) -> Option<Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+struct Guarded {
+    /// Until it failed, or was left to `rest`.
+    inner: Option<Body>,
+    left: u64,
+    limit: u64,
+    idle: Duration,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    rest: Rest,
+}
+
+impl Guarded {
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (idle, deadline) = (self.idle, self.deadline);
+        let timer = self.timer.get_or_insert_with(|| {
+            let end = Instant::now() + idle;
+            Box::pin(sleep_until(deadline.map_or(end, |deadline| deadline.min(end))))
+        });
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl HttpBody for Guarded {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.timer = None;
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match this.left.checked_sub(length) {
+                    Some(left) => this.left = left,
+                    None => return Poll::Ready(Some(Err(BodyError::TooLong { limit: this.limit }.into()))),
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(broken))) => {
+                this.inner = None;
+                Poll::Ready(Some(Err(BodyError::Broken(broken).into())))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                std::task::ready!(this.poll_stalled(cx));
+                this.inner = None;
+                Poll::Ready(Some(Err(BodyError::Stalled.into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take().filter(|inner| !inner.is_end_stream()) {
+            *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(inner);
+        }
+    }
+}
+
+/// Takes in what is left of a body; whether that was all of it.
+async fn drain(mut rest: Body) -> bool {
+    let all = async {
+        let mut taken = 0;
+        while let Some(frame) = rest.frame().await {
+            let Ok(frame) = frame else { return false };
+            taken += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if taken > DRAIN_BYTES {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(DRAIN_TIME, all).await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tower::{ServiceExt, service_fn};
+
+    fn blob(body: Body) -> Request {
+        let mut request = Request::new(body);
+        *request.method_mut() = http::Method::PATCH;
+        let path = "/v2/a/blobs/uploads/7b0b9a1e-8a0e-4b0e-9d53-1f2f3a4b5c6d";
+        request.extensions_mut().insert(crate::router::route(request.method(), path));
+        request
+    }
+
+    fn never() -> Body {
+        Body::stream(http_body_util::StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_in_which_nothing_moves_is_ended() {
+        let service = LimitsLayer::new(Options::default()).layer(service_fn(|request: Request| async {
+            let error = request.into_body().collect().await.unwrap_err();
+            assert!(matches!(error.downcast_ref(), Some(BodyError::Stalled)), "{error}");
+            Ok::<_, Infallible>(Response::new(Body::Empty))
+        }));
+        let answer = timeout(Duration::from_secs(100), service.oneshot(blob(never()))).await;
+        assert_eq!(answer.unwrap().unwrap().status(), StatusCode::OK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_requests_than_allowed_are_turned_away() {
+        let options = Options { concurrency: 1, ..Options::default() };
+        let mut service = LimitsLayer::new(options).layer(service_fn(|_| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, Infallible>(Response::new(Body::Empty))
+        }));
+        let first = service.call(blob(Body::Empty));
+        let second = service.call(blob(Body::Empty)).await.unwrap();
+        assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(second.headers().contains_key(http::header::RETRY_AFTER));
+        assert_eq!(first.await.unwrap().status(), StatusCode::OK);
+        assert_eq!(service.call(blob(Body::Empty)).await.unwrap().status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_refused_body_is_taken_in_before_the_answer() {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Result<Frame<Bytes>, BoxError>>();
+        let frames = futures_util::stream::unfold(receiver, |mut frames| async {
+            let frame = frames.recv().await?;
+            Some((frame, frames))
+        });
+        let service = LimitsLayer::new(Options::default())
+            .layer(service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::Empty)) }));
+        let answer =
+            tokio::spawn(service.oneshot(blob(Body::stream(http_body_util::StreamBody::new(Box::pin(frames))))));
+        sender.send(Ok(Frame::data(Bytes::from_static(b"some")))).unwrap();
+        tokio::task::yield_now().await;
+        assert!(!answer.is_finished());
+        drop(sender);
+        let response = answer.await.unwrap().unwrap();
+        assert!(!response.headers().contains_key(CONNECTION));
+    }
+}

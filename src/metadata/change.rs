@@ -1,0 +1,335 @@
+//! How a change reaches the database.
+//!
+//! A change is a function of a transaction and its arguments, and may be run
+//! again. On SQLite one task owns the only connection that writes: it takes
+//! whatever changes wait, runs each in a savepoint of its own, commits them
+//! together, and then answers them all; so many acknowledged changes share one
+//! fsync. On PostgreSQL each has a transaction of its own, run again when it
+//! loses a race, boundedly. Either way a caller who goes away leaves no change
+//! half done and no cache stale.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sqlx::{Acquire, AnyConnection, AnyPool, Connection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{self, MissedTickBehavior};
+
+use super::cache::{Caches, News};
+use super::connect::Reconnect;
+use super::dialect::{Backend, Sql};
+use super::error::Refusal;
+use super::transaction::{Columns, Tx, run};
+use super::{Error, Timestamp};
+
+/// At most so many changes share a commit, so that the first does not wait for ever.
+const TOGETHER: usize = 256;
+
+/// How often a change that loses races is tried.
+const ATTEMPTS: u32 = 8;
+
+/// A change that waits for the writer.
+pub(super) trait Job: Send {
+    /// Runs it; an error means that what it did must be undone.
+    fn run<'t>(&'t mut self, tx: &'t mut Tx<'_>) -> BoxFuture<'t, Result<(), Undo>>;
+
+    /// Tells whoever waits: what came of it, or that the transaction failed.
+    fn answer(self: Box<Self>, failure: Option<&Error>);
+}
+
+/// What must be undone after a change that failed.
+#[derive(Debug, Clone)]
+pub(super) enum Undo {
+    /// Just what the change did.
+    Change,
+    /// Everything: the transaction is lost.
+    Transaction(Error),
+}
+
+/// One change with its arguments, and where its result goes.
+pub(super) struct Change<A, T, E, F> {
+    args: A,
+    change: F,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<A, T, E, F> Change<A, T, E, F> {
+    pub(super) fn new(args: A, change: F) -> (Self, oneshot::Receiver<Result<T, E>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { args, change, result: None, reply }, answer)
+    }
+}
+
+impl<A, T, E, F> Job for Change<A, T, E, F>
+where
+    A: Send + Sync,
+    T: Send,
+    E: Refusal,
+    F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>> + Send + Sync,
+{
+    fn run<'t>(&'t mut self, tx: &'t mut Tx<'_>) -> BoxFuture<'t, Result<(), Undo>> {
+        Box::pin(async move {
+            // A panic is the change's own affair: others wait in the same transaction.
+            let running = AssertUnwindSafe((self.change)(tx, &self.args)).catch_unwind().await;
+            let result = running.unwrap_or_else(|_| Err(Error::Closed.into()));
+            let undo = match &result {
+                Ok(_) => Ok(()),
+                Err(refusal) => match refusal.failure() {
+                    Some(failure) if failure.ends_transaction() => Err(Undo::Transaction(failure.clone())),
+                    _ => Err(Undo::Change),
+                },
+            };
+            self.result = Some(result);
+            undo
+        })
+    }
+
+    fn answer(self: Box<Self>, failure: Option<&Error>) {
+        let result = match failure {
+            Some(failure) => Err(failure.clone().into()),
+            None => self.result.unwrap_or_else(|| Err(Error::Closed.into())),
+        };
+        // Nobody listens any more where the caller has gone; the change stands all the same.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// The one task that writes to SQLite.
+pub(super) struct Writer {
+    connection: Option<AnyConnection>,
+    reconnect: Reconnect,
+    jobs: mpsc::Receiver<Box<dyn Job>>,
+    caches: Arc<Caches>,
+    poll: Duration,
+    /// SQLite's count of commits by other connections, when last looked at.
+    data_version: i64,
+}
+
+static BEGIN: Sql = Sql::new(&["BEGIN IMMEDIATE", "PRAGMA data_version", "SAVEPOINT change"]);
+static DATA_VERSION: Sql = Sql::new(&["PRAGMA data_version"]);
+static SAVE_NEXT: Sql = Sql::new(&["RELEASE change", "SAVEPOINT change"]);
+static GO_BACK: Sql = Sql::new(&["ROLLBACK TO change"]);
+static COMMIT: Sql = Sql::new(&["COMMIT"]);
+static ROLLBACK: Sql = Sql::new(&["ROLLBACK"]);
+
+impl Writer {
+    /// `poll` is how often it looks for what other processes wrote.
+    pub(super) fn new(
+        connection: AnyConnection,
+        reconnect: Reconnect,
+        caches: Arc<Caches>,
+        poll: Duration,
+    ) -> (Self, mpsc::Sender<Box<dyn Job>>) {
+        let (sender, jobs) = mpsc::channel(1024);
+        let writer = Self { connection: Some(connection), reconnect, jobs, caches, poll, data_version: 0 };
+        (writer, sender)
+    }
+
+    /// Writes until nobody can ask any more.
+    pub(super) async fn serve(mut self) {
+        let mut poll = time::interval(self.poll);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                job = self.jobs.recv() => match job {
+                    Some(job) => self.write(job).await,
+                    None => break,
+                },
+                _ = poll.tick() => self.look_around().await,
+            }
+        }
+        if let Some(connection) = self.connection.take() {
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, "the database did not close cleanly");
+            }
+        }
+    }
+
+    async fn look_around(&mut self) {
+        let looked = match self.connected().await {
+            Ok(connection) => run(connection, Backend::Sqlite, &DATA_VERSION, &[]).await,
+            Err(error) => Err(error),
+        };
+        match looked.and_then(|answer| answer.rows.first().map_or(Ok(0), |row| row.int(0))) {
+            Ok(version) => self.notice(version),
+            Err(_) => self.lose(),
+        }
+    }
+
+    /// Another connection has written: nothing that is remembered is sure.
+    fn notice(&mut self, data_version: i64) {
+        if data_version != self.data_version {
+            self.data_version = data_version;
+            self.caches.clear();
+        }
+    }
+
+    /// The connection is of no use any more.
+    fn lose(&mut self) {
+        self.connection = None;
+        self.data_version = 0;
+        self.caches.clear();
+    }
+
+    async fn connected(&mut self) -> Result<&mut AnyConnection, Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.reconnect.connect().await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    async fn begin(&mut self) -> Result<(), Error> {
+        let connection = self.connected().await?;
+        let answer = run(connection, Backend::Sqlite, &BEGIN, &[]).await?;
+        let version = answer.rows.first().map_or(Ok(0), |row| row.int(0))?;
+        self.notice(version);
+        Ok(())
+    }
+
+    async fn execute(&mut self, sql: &Sql) -> Result<(), Error> {
+        run(self.connected().await?, Backend::Sqlite, sql, &[]).await.map(drop)
+    }
+
+    /// Runs a change and whatever waits behind it, commits, and answers.
+    async fn write(&mut self, first: Box<dyn Job>) {
+        let mut jobs = Vec::new();
+        let mut news = Vec::new();
+        let done = match self.begin().await {
+            Ok(()) => self.run_all(first, &mut jobs, &mut news).await,
+            Err(error) => {
+                jobs.push(first);
+                Err(error)
+            }
+        };
+        let done = match done {
+            Ok(()) => self.commit().await,
+            Err(error) => {
+                if self.execute(&ROLLBACK).await.is_err() {
+                    self.lose();
+                }
+                Err(error)
+            }
+        };
+        match &done {
+            Ok(()) => self.caches.apply(news),
+            Err(error) => {
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    changes = jobs.len(),
+                    "changes were not written"
+                );
+                self.caches.clear();
+            }
+        }
+        for job in jobs {
+            job.answer(done.as_ref().err());
+        }
+    }
+
+    async fn run_all(
+        &mut self,
+        first: Box<dyn Job>,
+        jobs: &mut Vec<Box<dyn Job>>,
+        news: &mut Vec<News>,
+    ) -> Result<(), Error> {
+        let mut next = Some(first);
+        while let Some(mut job) = next {
+            let saved = if jobs.is_empty() { Ok(()) } else { self.execute(&SAVE_NEXT).await };
+            let caches = Arc::clone(&self.caches);
+            // Facts that a change in this very transaction may have made untrue are asked anew.
+            let known = (!news.iter().any(touches_facts)).then_some(&*caches);
+            let ran = match (saved, self.connection.as_mut()) {
+                (Err(error), _) => Err(Undo::Transaction(error)),
+                (Ok(()), None) => Err(Undo::Transaction(Error::Closed)),
+                (Ok(()), Some(connection)) => {
+                    let mut tx = Tx::new(connection, Backend::Sqlite, Timestamp::now(), known);
+                    let ran = job.run(&mut tx).await;
+                    if ran.is_ok() {
+                        news.append(&mut tx.into_news());
+                    }
+                    ran
+                }
+            };
+            jobs.push(job);
+            match ran {
+                Ok(()) => {}
+                Err(Undo::Change) => self.execute(&GO_BACK).await?,
+                Err(Undo::Transaction(error)) => return Err(error),
+            }
+            next = if jobs.len() < TOGETHER { self.jobs.try_recv().ok() } else { None };
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), Error> {
+        let committed = match self.connection.as_mut() {
+            Some(connection) => sqlx::query(COMMIT.sqlite()).execute(connection).await.map_err(Error::of_commit),
+            None => return Err(Error::Closed),
+        };
+        if let Err(error) = committed {
+            // Still open after a full disk; gone after worse, and so is our trust in the connection.
+            if matches!(error, Error::OutcomeUnknown(_)) || self.execute(&ROLLBACK).await.is_err() {
+                self.lose();
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+}
+
+fn touches_facts(news: &News) -> bool {
+    matches!(news, News::Facts | News::Everything)
+}
+
+/// Runs a change on PostgreSQL, again where it loses a race.
+pub(super) async fn transact<A, T, E, F>(pool: &AnyPool, caches: &Caches, args: &A, change: &F) -> Result<T, E>
+where
+    E: Refusal,
+    F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>>,
+{
+    let mut attempt = 1;
+    loop {
+        let outcome = transact_once(pool, caches, args, change).await;
+        let raced = matches!(&outcome, Err(refusal) if refusal.failure().is_some_and(Error::is_race));
+        if !raced || attempt == ATTEMPTS {
+            return outcome;
+        }
+        // Whoever lost together does not come back together.
+        let jitter = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
+        time::sleep(Duration::from_micros((1 << attempt) * (500 + 4 * jitter))).await;
+        attempt += 1;
+    }
+}
+
+async fn transact_once<A, T, E, F>(pool: &AnyPool, caches: &Caches, args: &A, change: &F) -> Result<T, E>
+where
+    E: Refusal,
+    F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>>,
+{
+    let failed = |error: sqlx::Error| E::from(Error::from(error));
+    let mut connection = pool.acquire().await.map_err(failed)?;
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    let mut tx = Tx::new(&mut transaction, Backend::Postgres, Timestamp::now(), None);
+    let value = match change(&mut tx, args).await {
+        Ok(value) => value,
+        Err(refusal) => {
+            // If this fails too, the connection is closed and the server rolls back.
+            let _ = transaction.rollback().await;
+            return Err(refusal);
+        }
+    };
+    let news = tx.into_news();
+    match transaction.commit().await.map_err(Error::of_commit) {
+        Ok(()) => caches.apply(news),
+        Err(error) => {
+            caches.clear();
+            return Err(error.into());
+        }
+    }
+    Ok(value)
+}

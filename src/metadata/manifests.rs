@@ -1,0 +1,297 @@
+use bytes::Bytes;
+use sqlx::any::AnyRow;
+
+use super::audit::{AuditAction, audit};
+use super::cache::News;
+use super::dialect::{Arg, Backend, Sql};
+use super::error::Refusal;
+use super::pagination::json_rows;
+use super::transaction::{Columns, Tx};
+use super::{Error, Metadata, Origin, PushTarget, RepositoryId, Timestamp, push, referrers, tags};
+use crate::domain::{Digest, Manifest, Reference, ReferenceKind, Tag};
+
+/// A manifest that is to be stored.
+#[derive(Debug, Clone)]
+pub struct NewManifest {
+    /// What the bytes hash to, by the algorithm they were pushed under.
+    pub digest: Digest,
+    /// As they were pushed.
+    pub bytes: Bytes,
+    /// What was read of them.
+    pub manifest: Manifest,
+    /// The tags that are to point to it.
+    pub tags: Vec<Tag>,
+    /// Whether what it names may be missing (a setting, off by default).
+    pub sparse: bool,
+}
+
+/// A manifest as it was pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredManifest {
+    pub digest: Digest,
+    /// The type it was pushed with.
+    pub media_type: Box<str>,
+    pub bytes: Bytes,
+}
+
+/// Why a manifest was not stored; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// The repository has none of these, and the manifest names them.
+    #[error("{} of what the manifest names is not here", .0.len())]
+    Missing(Vec<Digest>),
+    /// [`Error::Denied`] among them.
+    #[error(transparent)]
+    Database(#[from] Error),
+}
+
+impl Refusal for PutError {
+    fn failure(&self) -> Option<&Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Missing(_) => None,
+        }
+    }
+}
+
+/// What the manifest names and the repository has neither as a blob nor, for a child, as a manifest.
+static ABSENT: Sql = Sql::new(&["SELECT e.value ->> 0, e.value ->> 1 FROM EACH($2) e
+     WHERE NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.repository = $1 AND l.digest = e.value ->> 0)
+     AND NOT (e.value ->> 1 = 'child' AND EXISTS
+         (SELECT 1 FROM manifests m WHERE m.repository = $1 AND m.digest = e.value ->> 0))"]);
+/// A blob that is being pushed holds its repository's row; whoever has this lock sees all that were pushed before,
+/// and none comes until the manifest is there to be held by.
+static LOCK_OUT_BLOBS: Sql = Sql::new(&["SELECT id FROM repositories WHERE id = $1 FOR UPDATE"]);
+/// A blob that must be there is held by its key, whatever a query says of it: if it goes meanwhile, the race is lost.
+static STORE: Sql = Sql::new(&[
+    "INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, created_at, content)
+     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, digest) DO UPDATE
+     SET media_type = excluded.media_type, artifact_type = excluded.artifact_type, subject = excluded.subject
+     WHERE manifests.media_type <> excluded.media_type",
+    "INSERT INTO manifest_references (repository, manifest, digest, kind, link)
+     SELECT $1, $2, e.value ->> 0, e.value ->> 1,
+         CASE WHEN $9 = 0 AND e.value ->> 1 = 'blob' THEN e.value ->> 0 ELSE l.digest END
+     FROM EACH($8) e LEFT JOIN repository_blobs l ON l.repository = $1 AND l.digest = e.value ->> 0
+     WHERE true ORDER BY e.value ->> 0 ON CONFLICT (repository, manifest, digest) DO NOTHING",
+]);
+static TAGGED: Sql = Sql::new(&["SELECT digest FROM tags WHERE repository = $1 AND name = $2"]);
+static EXISTS: Sql = Sql::new(&["SELECT 1 FROM manifests WHERE repository = $1 AND digest = $2"]);
+static GET: Sql = Sql::new(&["SELECT media_type, content FROM manifests WHERE repository = $1 AND digest = $2"]);
+/// Whoever was told that the blobs are here has a lease's time. All of them, not only those that nothing else
+/// names: of two manifests that go at once, each would take the other for the one that stays.
+static DELETE: Sql = Sql::new(&[
+    "UPDATE repository_blobs SET leased_until = $3 WHERE repository = $1 AND leased_until < $3 AND digest IN
+     (SELECT l.digest FROM repository_blobs l JOIN manifest_references r
+      ON r.repository = l.repository AND r.link = l.digest
+      WHERE r.repository = $1 AND r.manifest = $2 ORDER BY l.digest FOR_UPDATE(l))",
+    "DELETE FROM tags WHERE repository = $1 AND digest = $2 RETURNING 'tag', name",
+    "DELETE FROM manifests WHERE repository = $1 AND digest = $2
+     RETURNING 'repository', (SELECT r.name FROM repositories r WHERE r.id = manifests.repository)",
+]);
+
+impl ReferenceKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Blob => "blob",
+            Self::ForeignBlob => "foreign",
+            Self::Child => "child",
+        }
+    }
+}
+
+impl Metadata {
+    /// Stores a manifest with its tags, its references and its entry among the
+    /// referrers of its subject: all of it or nothing (I3).
+    ///
+    /// # Errors
+    /// [`PutError`]; nothing was changed then, but for [`Error::OutcomeUnknown`].
+    pub async fn put_manifest(&self, target: PushTarget, manifest: NewManifest) -> Result<(), PutError> {
+        self.write("put_manifest", (target, manifest), |tx, (target, manifest)| {
+            Box::pin(async move {
+                let repository = push::repository(tx, target).await?;
+                put(tx, repository, manifest).await?;
+                if let Some(subject) = &manifest.manifest.subject {
+                    referrers::insert(tx, repository, subject, manifest).await?;
+                } else {
+                    referrers::remove(tx, repository, &manifest.digest).await?;
+                }
+                if !manifest.tags.is_empty() {
+                    tags::point(tx, repository, manifest, &target.origin).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The manifest, if the repository has it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn manifest(
+        &self,
+        repository: RepositoryId,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>, Error> {
+        let tag = match reference {
+            Reference::Digest(digest) => return self.manifest_by_digest(repository, digest).await,
+            Reference::Tag(tag) => tag,
+        };
+        // Between the two questions a tag may move and its old manifest go; then the tag is asked anew.
+        for attempt in 0..4 {
+            let known = if attempt == 0 {
+                self.tagged(repository, tag).await?
+            } else {
+                self.tagged_now(repository, tag).await?
+            };
+            let Some(digest) = known else { return Ok(None) };
+            let manifest = self.manifest_by_digest(repository, &digest).await?;
+            if manifest.is_some() {
+                return Ok(manifest);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn tagged(&self, repository: RepositoryId, tag: &Tag) -> Result<Option<Digest>, Error> {
+        if self.core.backend == Backend::Postgres {
+            return self.tagged_now(repository, tag).await;
+        }
+        let cache = &self.core.caches.tags;
+        let key = (repository, tag.clone());
+        if let Some(known) = cache.get(&key) {
+            return Ok(Some(known));
+        }
+        let noted = cache.version(&key);
+        let digest = self.tagged_now(repository, tag).await?;
+        if let Some(digest) = &digest {
+            cache.insert(key, digest.clone(), noted);
+        }
+        Ok(digest)
+    }
+
+    async fn tagged_now(&self, repository: RepositoryId, tag: &Tag) -> Result<Option<Digest>, Error> {
+        let row = self.read_one("tag", &TAGGED, &[repository.0.into(), tag.as_str().into()]).await?;
+        row.map(|row| row.parse(0, "digest")).transpose()
+    }
+
+    async fn manifest_by_digest(
+        &self,
+        repository: RepositoryId,
+        digest: &Digest,
+    ) -> Result<Option<StoredManifest>, Error> {
+        let cache = &self.core.caches.manifests;
+        let key = (repository, digest.clone());
+        let args = [repository.0.into(), digest.as_str().into()];
+        if let Some(known) = cache.get(&key) {
+            // Bytes never change; that they are still this repository's, another replica may have ended.
+            let here = self.core.backend == Backend::Sqlite
+                || self.read_one("manifest_exists", &EXISTS, &args).await?.is_some();
+            return Ok(here.then_some(known));
+        }
+        let noted = cache.version(&key);
+        let Some(row) = self.read_one("manifest", &GET, &args).await? else { return Ok(None) };
+        let manifest = StoredManifest {
+            digest: digest.clone(),
+            media_type: row.text(0)?.into(),
+            bytes: Bytes::copy_from_slice(row.bytes(1)?),
+        };
+        cache.insert(key, manifest.clone(), noted);
+        Ok(Some(manifest))
+    }
+
+    /// Deletes a manifest and every tag that points to it. The blobs it named
+    /// stay linked for a lease. `false` if the repository has no such manifest.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn delete_manifest(
+        &self,
+        repository: RepositoryId,
+        digest: Digest,
+        origin: Origin,
+    ) -> Result<bool, Error> {
+        let args = (repository, digest, origin, self.core.lease);
+        self.write("delete_manifest", args, |tx, (repository, digest, origin, lease)| {
+            Box::pin(async move {
+                let leased_until = tx.now.after(*lease);
+                delete(tx, *repository, digest, leased_until, origin).await
+            })
+        })
+        .await
+    }
+}
+
+async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest) -> Result<(), PutError> {
+    let references = &new.manifest.references;
+    let references = json_rows(references.iter().map(|reference| [reference.digest.as_str(), reference.kind.word()]));
+    let names: [Arg<'_>; 2] = [repository.0.into(), references.as_str().into()];
+    let mut absent = tx.all(&ABSENT, &names).await?;
+    if !absent.is_empty() && tx.backend == Backend::Postgres {
+        // What is absent will hold nothing, so a blob that comes at the same moment must see who waits for it.
+        tx.run(&LOCK_OUT_BLOBS, &[repository.0.into()]).await?;
+        absent = tx.all(&ABSENT, &names).await?;
+    }
+    let missing = missing(&absent)?;
+    if !missing.is_empty() && !new.sparse {
+        return Err(PutError::Missing(missing));
+    }
+    let args = [
+        repository.0.into(),
+        new.digest.as_str().into(),
+        new.manifest.media_type.as_str().into(),
+        new.manifest.artifact_type.as_deref().into(),
+        new.manifest.subject.as_ref().map(Digest::as_str).into(),
+        tx.now.as_micros().into(),
+        (&*new.bytes).into(),
+        references.as_str().into(),
+        new.sparse.into(),
+    ];
+    tx.run(&STORE, &args).await?;
+    let stored = StoredManifest {
+        digest: new.digest.clone(),
+        media_type: new.manifest.media_type.as_str().into(),
+        bytes: new.bytes.clone(),
+    };
+    tx.note(News::Manifest(repository, new.digest.clone(), Some(stored)));
+    Ok(())
+}
+
+/// Those of the absent that ought to be there: all but layers that are left elsewhere (R-MPT-12).
+fn missing(absent: &[AnyRow]) -> Result<Vec<Digest>, Error> {
+    let mut missing = Vec::new();
+    for row in absent {
+        if row.text(1)? != ReferenceKind::ForeignBlob.word() {
+            missing.push(row.parse(0, "digest")?);
+        }
+    }
+    Ok(missing)
+}
+
+async fn delete(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: &Digest,
+    leased_until: Timestamp,
+    origin: &Origin,
+) -> Result<bool, Error> {
+    let args = [repository.0.into(), digest.as_str().into(), leased_until.as_micros().into()];
+    let rows = tx.all(&DELETE, &args).await?;
+    let (mut tags, mut name) = (Vec::<Tag>::new(), None);
+    for row in &rows {
+        match row.text(0)? {
+            "tag" => tags.push(row.parse(1, "tag")?),
+            _ => name = Some(row.text(1)?.to_owned()),
+        }
+    }
+    let Some(name) = name else { return Ok(false) };
+    tx.note(News::Manifest(repository, digest.clone(), None));
+    for tag in tags {
+        let target = format!("tag:{name}:{tag}");
+        audit(tx, origin, AuditAction::TagDelete, &target, Some(&format!("with its manifest {digest}"))).await?;
+        tx.note(News::Tag(repository, tag, None));
+    }
+    // Their leases have changed, but what the caches say of them is only too short.
+    audit(tx, origin, AuditAction::ManifestDelete, &format!("manifest:{name}@{digest}"), None).await?;
+    Ok(true)
+}

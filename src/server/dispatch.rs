@@ -1,0 +1,159 @@
+//! From an endpoint to its service, as the table says.
+//!
+//! What changes something runs in a task of its own: a client that goes away in
+//! the middle of a commit drops the connection, not the commit, and the drain
+//! waits for it. A panic, here or there, is one request's 500 and nobody else's.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::{Method, StatusCode, Version};
+use tokio_util::task::TaskTracker;
+use tower::Service;
+use tracing::Instrument;
+
+use super::Options;
+use super::open::Opened;
+use crate::auth::{Caller, Permit};
+use crate::protocol::{Body, ErrorReply, Origin, Query, Request, Response};
+use crate::router::{Links, Matched, Route};
+use crate::services::{
+    Blobs, Call, Catalog, Health, Manifests, Ping, Push, Referrers, Repositories, Tags, Tokens, Uploads, Users, answer,
+};
+
+include!(concat!(env!("OUT_DIR"), "/dispatch.rs"));
+
+/// Who answers, one field per service that `routes.toml` names.
+pub struct Services {
+    ping: Ping,
+    blobs: Blobs,
+    uploads: Uploads,
+    manifests: Manifests,
+    tags: Tags,
+    referrers: Referrers,
+    catalog: Catalog,
+    tokens: Tokens,
+    users: Users,
+    repositories: Repositories,
+    health: Health,
+}
+
+impl Services {
+    /// All of them, on what was opened.
+    pub fn new(opened: &Opened, options: &Options) -> Self {
+        let Opened { metadata, store, auth } = opened;
+        let links = Links::below(&options.path_prefix);
+        let push = Push::new(auth.clone(), metadata.clone(), store.clone(), options.push);
+        Self {
+            ping: Ping,
+            blobs: Blobs::new(auth.clone(), metadata.clone(), store.clone()),
+            uploads: Uploads::new(store.clone(), push.clone(), links.clone()),
+            manifests: Manifests::new(metadata.clone(), push, links.clone(), options.manifests),
+            tags: Tags::new(metadata.clone(), links.clone()),
+            referrers: Referrers::new(metadata.clone(), links.clone()),
+            catalog: Catalog::new(auth.clone(), links),
+            tokens: Tokens::new(auth.clone()),
+            users: Users::new(auth.clone(), metadata.clone()),
+            repositories: Repositories::new(metadata.clone()),
+            health: Health::new(metadata.clone(), store.clone(), options.render_metrics),
+        }
+    }
+}
+
+/// Innermost: calls the service of the request's endpoint.
+#[derive(Clone)]
+pub(super) struct Dispatch {
+    services: Arc<Services>,
+    tasks: TaskTracker,
+}
+
+impl Dispatch {
+    pub(super) fn new(services: Arc<Services>, tasks: TaskTracker) -> Self {
+        Self { services, tasks }
+    }
+}
+
+impl Service<Request> for Dispatch {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let services = self.services.clone();
+        let (route, call) = match taken_apart(request) {
+            Ok(parts) => parts,
+            Err(response) => return Box::pin(async { Ok(response) }),
+        };
+        let head = call.is_head();
+        let changes = !matches!(call.method, Method::GET | Method::HEAD);
+        let work = async move { dispatch(&services, route, call).await };
+        let tasks = self.tasks.clone();
+        Box::pin(async move {
+            let done = if changes {
+                tasks
+                    .spawn(work.in_current_span())
+                    .await
+                    .map_err(|error| error.try_into_panic().unwrap_or_else(|_| Box::new("cancelled")))
+            } else {
+                AssertUnwindSafe(work).catch_unwind().await
+            };
+            let response = done.unwrap_or_else(|panic| panicked(&*panic));
+            Ok(if head { without_body(response) } else { response })
+        })
+    }
+}
+
+/// What the layers found out, as the service wants it.
+fn taken_apart(request: Request) -> Result<(Route, Call), Response> {
+    let (mut head, body) = request.into_parts();
+    let matched = head.extensions.remove::<Matched>().map(|matched| matched.route);
+    let (Some(Ok(route)), Some(origin)) = (matched, head.extensions.remove::<Origin>()) else {
+        let fault = Arc::new(Fault("a request came to its service that was not routed".into()));
+        return Err(ErrorReply::broken(fault).into_response());
+    };
+    let call = Call {
+        query: Query::parse(head.uri.query().unwrap_or_default().as_bytes()),
+        method: head.method,
+        // There is no TLS here yet; where there is, its connections are not plain.
+        plain: head.version <= Version::HTTP_11,
+        headers: head.headers,
+        body,
+        caller: head.extensions.remove::<Caller>().unwrap_or_else(Caller::anonymous),
+        permit: head.extensions.remove::<Permit>(),
+        origin,
+    };
+    Ok((route, call))
+}
+
+/// A fault that is told in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Fault(String);
+
+fn panicked(panic: &(dyn Any + Send)) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let fault = Arc::new(Fault(format!("a service panicked: {}", text.unwrap_or("without a message"))));
+    ErrorReply::broken(fault).into_response()
+}
+
+/// The head of a reply to GET is the reply to HEAD (R-GEN-04).
+fn without_body(mut response: Response) -> Response {
+    let length = response.body().exact_len();
+    if let (Some(length), false) = (length, response.headers().contains_key(CONTENT_LENGTH)) {
+        if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+    }
+    *response.body_mut() = Body::Empty;
+    response
+}

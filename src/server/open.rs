@@ -1,0 +1,75 @@
+use std::io;
+use std::net::SocketAddr;
+
+use uuid::Uuid;
+
+use super::Options;
+use crate::auth;
+use crate::auth::Auth;
+use crate::metadata;
+use crate::metadata::Metadata;
+use crate::store;
+use crate::store::{BlobStore, Filesystem};
+
+/// The setting that names the store a database belongs to.
+const STORE_ID: &str = "store_id";
+
+/// What serving stands on.
+#[derive(Clone)]
+pub struct Opened {
+    pub metadata: Metadata,
+    pub store: Filesystem,
+    pub auth: Auth,
+}
+
+/// Why the registry does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Database(#[from] metadata::OpenError),
+    #[error("the database failed: {0}")]
+    Metadata(#[from] metadata::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("authentication cannot be set up: {0}")]
+    Auth(#[from] auth::OpenError),
+    #[error("cannot listen on {address}: {source}; choose another with --host and --port")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] io::Error),
+    #[error(
+        "this database belongs to the blob store {database}, but the blob store here is {store}. With the wrong pair \
+         every blob would look like garbage. Check the root and the database URL; if they do belong together, such as \
+         after a restore, run `distribution store pair`"
+    )]
+    Unpaired { database: Uuid, store: Uuid },
+}
+
+/// Opens database and store, checks that they belong together, sets up authentication.
+///
+/// # Errors
+/// As it goes; nothing is served half.
+pub async fn open(options: &Options) -> Result<Opened, Error> {
+    let store = Filesystem::open(&options.root, options.store.clone())?;
+    let metadata = Metadata::open(&options.database).await?;
+    let id = store.identity();
+    let known = metadata.setting_or_insert(STORE_ID, id.to_string()).await?;
+    match known.parse::<Uuid>() {
+        Ok(known) if known == id => {}
+        known => return Err(Error::Unpaired { database: known.unwrap_or_default(), store: id }),
+    }
+    let auth = Auth::new(metadata.clone(), options.auth.clone()).await?;
+    Ok(Opened { metadata, store, auth })
+}
+
+/// Says that this database and this store belong together from now on.
+///
+/// # Errors
+/// Where either cannot be opened.
+pub async fn pair(root: &std::path::Path, database: &metadata::Options) -> Result<Uuid, Error> {
+    let store = Filesystem::open(root, store::Options::default())?;
+    let metadata = Metadata::open(database).await?;
+    metadata.set_setting(STORE_ID, store.identity().to_string()).await?;
+    metadata.close().await;
+    Ok(store.identity())
+}

@@ -1,0 +1,307 @@
+//! Where things lie below the store's root, and every change of a directory.
+//!
+//! ```text
+//! identity                                  random id, made once
+//! uploads/<upload id>                       a session: owner and records
+//! uploads/<upload id>.data                  its bytes, from the first one on
+//! blobs/<alg>/<2 hex>/<hex>.<upload id>     an object, see `ObjectName`
+//! ```
+//!
+//! Nothing in `uploads/` is ever synced but the bytes that become an object.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::failpoint::failpoint;
+use super::steps::{Step, Steps};
+use super::{Error, Shard};
+use crate::domain::{Algorithm, Digest, ObjectName, UploadId};
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const PRIVATE_DIRECTORY: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
+const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
+
+/// Whether a call may wait for the disk. On an async thread it must not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// `WouldBlock` rather than wait.
+    None,
+    Unlimited,
+}
+
+/// The directories of the store, opened once.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) path: PathBuf,
+    root: OwnedFd,
+    uploads: OwnedFd,
+    blobs: OwnedFd,
+    /// Whether opening what the kernel has cached asks nobody else, as a network file system does.
+    local: bool,
+    /// Shards whose directory is known to be durable in its parent.
+    durable: Vec<AtomicBool>,
+    /// What has become durable in which order, for a test to judge.
+    pub(super) steps: Steps,
+}
+
+impl Root {
+    /// Opens the store's directories and creates what is missing of them.
+    pub(super) fn prepare(path: &Path) -> Result<Self, Error> {
+        let refused = |source: io::Error| Error::Root { path: path.to_path_buf(), source };
+        create_durably(path).map_err(refused)?;
+        let open = || -> io::Result<Self> {
+            let root = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?;
+            for name in ["uploads", "blobs", "blobs/sha256", "blobs/sha512"] {
+                make_directory(&root, name)?;
+            }
+            let uploads = rustix::fs::openat(&root, "uploads", DIRECTORY, Mode::empty())?;
+            let blobs = rustix::fs::openat(&root, "blobs", DIRECTORY, Mode::empty())?;
+            rustix::fs::fsync(&blobs)?;
+            rustix::fs::fsync(&root)?;
+            let local = is_local(&root);
+            let durable = Shard::all().map(|_| AtomicBool::new(false)).collect();
+            let steps = Steps::default();
+            Ok(Self { path: path.to_path_buf(), root, uploads, blobs, local, durable, steps })
+        };
+        open().map_err(refused)
+    }
+
+    /// The directory itself.
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// A new session's file.
+    pub(super) fn create_session(&self, id: UploadId) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.uploads, session_name(id), flags, PRIVATE_FILE)?.into())
+    }
+
+    /// A session's file, to be locked, read and written.
+    pub(super) fn open_session(&self, id: UploadId, patience: Patience) -> io::Result<Option<File>> {
+        self.open(&self.uploads, &session_name(id), OFlags::RDWR, patience)
+    }
+
+    /// The bytes of a session that has some.
+    pub(super) fn open_data(&self, id: UploadId, patience: Patience) -> io::Result<Option<File>> {
+        self.open(&self.uploads, &data_name(id), OFlags::RDWR, patience)
+    }
+
+    /// An empty file for a session's bytes. What bears its name already goes:
+    /// it was never recorded.
+    pub(super) fn create_data(&self, id: UploadId) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let create = || rustix::fs::openat(&self.uploads, data_name(id), flags, PRIVATE_FILE);
+        let file = create().or_else(|error| match error {
+            // Removed, never truncated: it could be an object's other name.
+            Errno::EXIST => self.unlink(&self.uploads, &data_name(id)).and_then(|()| create()),
+            other => Err(other),
+        })?;
+        Ok(file.into())
+    }
+
+    /// An object's file; `None` where it is absent.
+    pub(super) fn open_object(&self, object: &ObjectName, patience: Patience) -> io::Result<Option<File>> {
+        self.open(&self.blobs, object.as_str(), OFlags::RDONLY, patience)
+    }
+
+    /// An object's length; `None` where it is absent.
+    pub(super) fn object_size(&self, object: &ObjectName) -> io::Result<Option<u64>> {
+        match rustix::fs::statat(&self.blobs, object.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(u64::try_from(stat.st_size).unwrap_or_default())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes a session's bytes, which are synced already, an object that a power
+    /// cut does not take.
+    pub(super) fn publish(&self, id: UploadId, digest: &Digest) -> io::Result<ObjectName> {
+        let shard = Shard::of(digest);
+        let mut object = ObjectName::new(digest, id);
+        let mut made = false;
+        loop {
+            match rename_new(&self.uploads, &data_name(id), &self.blobs, object.as_str()) {
+                Ok(()) => break,
+                Err(Errno::NOENT) if !made => {
+                    made = true;
+                    self.durable(shard).store(false, Ordering::Relaxed);
+                    make_directory(&self.blobs, &shard.to_string())?;
+                    self.steps.took(|| Step::MakeDirectory(shard.to_string()));
+                }
+                // A crash has left this session behind although it was committed: a name is never used again.
+                Err(Errno::EXIST) => object = ObjectName::new(digest, UploadId::random()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.steps.took(|| Step::Rename { from: data_name(id), to: object.to_string() });
+        let durable = failpoint("store.commit.renamed")
+            .and_then(|()| self.sync_shard(shard))
+            .and_then(|()| failpoint("store.commit.published"));
+        if let Err(error) = durable {
+            // Nobody knows of it yet, and nobody ever shall.
+            let _ = self.remove_object(&object);
+            return Err(error);
+        }
+        Ok(object)
+    }
+
+    /// Makes what was renamed into this shard durable.
+    fn sync_shard(&self, shard: Shard) -> io::Result<()> {
+        self.sync_directory(&shard.to_string())?;
+        failpoint("store.commit.directory_synced")?;
+        let durable = self.durable(shard);
+        if !durable.load(Ordering::Relaxed) {
+            // Once for each process: whoever made the directory may not have got this far.
+            self.sync_directory(shard.algorithm.name())?;
+            durable.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn sync_directory(&self, name: &str) -> io::Result<()> {
+        let directory = rustix::fs::openat(&self.blobs, name, DIRECTORY, Mode::empty())?;
+        rustix::fs::fsync(&directory)?;
+        self.steps.took(|| Step::SyncDirectory(name.to_owned()));
+        Ok(())
+    }
+
+    fn durable(&self, shard: Shard) -> &AtomicBool {
+        &self.durable[shard.index()]
+    }
+
+    /// Removes an object's file; an absent one is removed already.
+    pub(super) fn remove_object(&self, object: &ObjectName) -> io::Result<()> {
+        self.steps.took(|| Step::RemoveObject(object.to_string()));
+        Ok(self.unlink(&self.blobs, object.as_str())?)
+    }
+
+    /// Removes a session: first what makes it one, then its bytes.
+    pub(super) fn remove_session(&self, id: UploadId) -> io::Result<()> {
+        self.remove_session_file(id)?;
+        self.remove_upload(&data_name(id))
+    }
+
+    /// Removes what makes it a session. Its bytes, where it had any, bear an object's name now.
+    pub(super) fn remove_session_file(&self, id: UploadId) -> io::Result<()> {
+        self.remove_upload(&session_name(id))
+    }
+
+    /// Removes a file among the uploads by its name.
+    pub(super) fn remove_upload(&self, name: &str) -> io::Result<()> {
+        Ok(self.unlink(&self.uploads, name)?)
+    }
+
+    /// A small file with a name of its own among the uploads, to see whether writing works.
+    pub(super) fn create_probe(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.uploads, name, flags, PRIVATE_FILE)?.into())
+    }
+
+    fn unlink(&self, directory: &OwnedFd, name: &str) -> Result<(), Errno> {
+        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn open(&self, at: &OwnedFd, name: &str, flags: OFlags, patience: Patience) -> io::Result<Option<File>> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let opened = match patience {
+            Patience::None if self.local => rustix::fs::openat2(at, name, flags, Mode::empty(), ResolveFlags::CACHED),
+            Patience::None => return Err(io::ErrorKind::WouldBlock.into()),
+            Patience::Unlimited => rustix::fs::openat(at, name, flags, Mode::empty()),
+        };
+        match opened {
+            Ok(file) => Ok(Some(file.into())),
+            Err(Errno::NOENT) => Ok(None),
+            // Older kernels, and those where a filter forbids this call, do not know it.
+            Err(Errno::NOSYS | Errno::INVAL | Errno::PERM) if patience == Patience::None => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The name of a session's file.
+pub(super) fn session_name(id: UploadId) -> String {
+    id.to_string()
+}
+
+/// The name of the file with a session's bytes.
+pub(super) fn data_name(id: UploadId) -> String {
+    format!("{id}.data")
+}
+
+/// Which session a file among the uploads belongs to.
+pub(super) fn session_of(name: &str) -> Option<UploadId> {
+    name.strip_suffix(".data").unwrap_or(name).parse().ok()
+}
+
+/// Gives a file a new name that nothing has yet.
+pub(super) fn rename_new(from: &OwnedFd, old: &str, to: &OwnedFd, new: &str) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+        // Network file systems know no such rename, but they do refuse to link over a file.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            rustix::fs::linkat(from, old, to, new, AtFlags::empty())?;
+            rustix::fs::unlinkat(from, old, AtFlags::empty())
+        }
+        other => other,
+    }
+}
+
+fn make_directory(at: &OwnedFd, name: &str) -> Result<(), Errno> {
+    match rustix::fs::mkdirat(at, name, PRIVATE_DIRECTORY) {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// Creates a directory with its parents, each durable in its own.
+fn create_durably(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_durably(parent)?;
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(parent)?.sync_all(),
+    }
+}
+
+/// Whether these files are on this host, by the kernel's number of the file system.
+fn is_local(directory: &OwnedFd) -> bool {
+    const EXT: u64 = 0xEF53;
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683E;
+    const F2FS: u64 = 0xF2F5_2010;
+    const ZFS: u64 = 0x2FC1_2FC1;
+    const BCACHEFS: u64 = 0xCA45_1A4E;
+    const TMPFS: u64 = 0x0102_1994;
+    const OVERLAY: u64 = 0x794C_7630;
+    let known = [EXT, XFS, BTRFS, F2FS, ZFS, BCACHEFS, TMPFS, OVERLAY];
+    rustix::fs::fstatfs(directory).is_ok_and(|stat| u64::try_from(stat.f_type).is_ok_and(|kind| known.contains(&kind)))
+}
+
+impl Shard {
+    fn of(digest: &Digest) -> Self {
+        let first_byte = digest.hex().get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        Self { algorithm: digest.algorithm(), first_byte: first_byte.unwrap_or_default() }
+    }
+
+    fn index(self) -> usize {
+        let half = match self.algorithm {
+            Algorithm::Sha256 => 0,
+            Algorithm::Sha512 => 256,
+        };
+        half + usize::from(self.first_byte)
+    }
+}

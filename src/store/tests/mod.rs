@@ -1,0 +1,60 @@
+//! What the contract does not say because only files can show it.
+
+mod full;
+mod leftovers;
+mod model;
+mod order;
+mod serving;
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::contract::{check, content, digest, owner, pull, push, resume};
+use super::{BlobStore, Error, Filesystem, Options, Session};
+
+fn open(root: &Path) -> Filesystem {
+    Filesystem::open(root, Options { lock_wait: Duration::from_millis(300) }).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    check(|| open(directory.path())).await;
+}
+
+/// I7: a request's runtime has one thread; nothing here may need a second.
+#[tokio::test(flavor = "current_thread")]
+async fn the_contract_holds_on_one_thread() {
+    let directory = tempfile::tempdir().unwrap();
+    check(|| open(directory.path())).await;
+}
+
+#[tokio::test]
+async fn a_root_is_made_with_its_parents_and_keeps_its_identity() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("var/lib/registry");
+    let identity = open(&root).identity();
+    assert_eq!(open(&root).identity(), identity);
+    let other = uuid::Uuid::new_v4();
+    open(&root).pair(other).unwrap();
+    assert_eq!(open(&root).identity(), other);
+}
+
+#[test]
+fn a_root_that_is_none_is_named_in_the_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let error = Filesystem::open(&file.join("root"), Options::default()).unwrap_err();
+    assert!(matches!(&error, Error::Root { .. }) && error.to_string().contains("file/root"), "{error}");
+    std::fs::write(directory.path().join("identity"), b"not an id").unwrap();
+    assert!(matches!(Filesystem::open(directory.path(), Options::default()), Err(Error::Root { .. })));
+}
+
+#[tokio::test]
+async fn a_session_whose_account_has_no_end_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let owner = super::SessionOwner { account: "user:1\nuser:2".into(), ..owner() };
+    assert!(store.start(&owner, crate::domain::Algorithm::Sha256).await.is_err());
+}

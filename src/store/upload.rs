@@ -1,0 +1,191 @@
+//! The half of a session that never waits for the disk: it gathers what is
+//! received and hands it to a [`Writer`] on a blocking thread, one job at a time.
+
+use std::io;
+use std::mem;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use super::gather::Gathered;
+use super::writer::{Unsaved, Writer};
+use super::{CommitError, Error, Session, Stored};
+use crate::domain::Digest;
+
+/// A session of the file system's store, with its lock.
+#[derive(Debug)]
+pub struct Upload {
+    worker: Worker,
+    gathered: Gathered,
+    accepted: u64,
+    unsaved: Unsaved,
+    /// Whether an error was told and not cut back yet.
+    failed: bool,
+    /// Who waits for what a dropped session still has to save.
+    tracker: TaskTracker,
+}
+
+#[derive(Debug)]
+enum Worker {
+    Idle(Box<Writer>),
+    /// A job that gives the writer back, and says how it went.
+    Busy(JoinHandle<(Box<Writer>, io::Result<()>)>),
+    Gone,
+}
+
+impl Upload {
+    pub(super) fn new(writer: Box<Writer>, tracker: TaskTracker) -> Self {
+        let accepted = writer.saved();
+        let worker = Worker::Idle(writer);
+        Self { worker, gathered: Gathered::default(), accepted, unsaved: Unsaved::Cut, failed: false, tracker }
+    }
+
+    /// Starts a job on the writer, which must be idle.
+    fn begin(&mut self, writer: Box<Writer>, job: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) {
+        let mut writer = writer;
+        self.worker = Worker::Busy(tokio::task::spawn_blocking(move || {
+            let result = job(&mut writer);
+            (writer, result)
+        }));
+    }
+
+    /// Waits for the job that runs, if any, and says how it went. Dropped while
+    /// it waits, nothing is lost: the job goes on, and the next call waits for it.
+    async fn settle(&mut self) -> io::Result<()> {
+        let Worker::Busy(job) = &mut self.worker else { return Ok(()) };
+        let joined = job.await;
+        let (worker, result) = match joined {
+            Ok((writer, result)) => (Worker::Idle(writer), result),
+            Err(error) => (Worker::Gone, Err(io::Error::other(error))),
+        };
+        self.worker = worker;
+        result
+    }
+
+    fn take(&mut self) -> io::Result<Box<Writer>> {
+        match mem::replace(&mut self.worker, Worker::Gone) {
+            Worker::Idle(writer) => Ok(writer),
+            Worker::Busy(_) | Worker::Gone => Err(io::Error::other("the writer of this upload is gone")),
+        }
+    }
+
+    /// Runs one job to its end; its outcome stands in the writer.
+    async fn run(&mut self, job: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) -> io::Result<u64> {
+        let writer = self.take()?;
+        self.begin(writer, job);
+        let result = self.settle().await;
+        if let Worker::Idle(writer) = &self.worker {
+            self.accepted = writer.saved();
+        }
+        result.map(|()| self.accepted)
+    }
+
+    fn is_saved(&self) -> bool {
+        matches!(&self.worker, Worker::Idle(writer) if writer.is_saved())
+    }
+
+    fn refuse(&mut self, error: io::Error) -> Error {
+        self.failed = true;
+        self.gathered = Gathered::default();
+        error.into()
+    }
+}
+
+impl Session for Upload {
+    fn offset(&self) -> u64 {
+        self.accepted
+    }
+
+    fn keep_unsaved(&mut self) {
+        self.unsaved = Unsaved::Keep;
+    }
+
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
+        if self.failed {
+            return Err(Error::Io(io::Error::other("an earlier part of this upload could not be written")));
+        }
+        // Taken before anything is awaited: a dropped future loses no middle.
+        self.accepted += chunk.len() as u64;
+        self.gathered.push(chunk);
+        let busy = matches!(&self.worker, Worker::Busy(job) if !job.is_finished());
+        if !self.gathered.is_enough() || (busy && !self.gathered.is_full()) {
+            return Ok(());
+        }
+        self.settle().await.map_err(|error| self.refuse(error))?;
+        let writer = self.take().map_err(|error| self.refuse(error))?;
+        let (gathered, unsaved) = (self.gathered.take(), self.unsaved);
+        self.begin(writer, move |writer| writer.append(&gathered, unsaved));
+        Ok(())
+    }
+
+    async fn save(&mut self) -> Result<u64, Error> {
+        let earlier = self.settle().await;
+        let gathered = self.gathered.take();
+        if !self.failed && earlier.is_ok() && gathered.len() == 0 && self.is_saved() {
+            return Ok(self.accepted);
+        }
+        let saved = self.run(move |writer| writer.save(&gathered)).await;
+        match earlier.and(saved) {
+            Ok(offset) => Ok(offset),
+            // Once told that something failed, the caller asks for what had arrived before.
+            Err(_) if self.failed && matches!(self.worker, Worker::Idle(_)) => Ok(self.accepted),
+            Err(error) => Err(self.refuse(error)),
+        }
+    }
+
+    async fn cut_back(&mut self) -> Result<u64, Error> {
+        let _ = self.settle().await;
+        self.gathered = Gathered::default();
+        self.failed = false;
+        Ok(self.run(Writer::cut_back).await?)
+    }
+
+    async fn commit(mut self, claimed: &Digest) -> Result<Stored, CommitError> {
+        self.unsaved = Unsaved::Cut;
+        let earlier = self.settle().await;
+        if self.failed || earlier.is_err() {
+            self.cut_back().await?;
+            earlier?;
+            return Err(Error::Io(io::Error::other("a part of this upload could not be written")).into());
+        }
+        let (mut writer, gathered, claimed) = (self.take()?, self.gathered.take(), claimed.clone());
+        let job = tokio::task::spawn_blocking(move || writer.commit(&gathered, &claimed));
+        job.await.map_err(io::Error::other)?
+    }
+
+    async fn discard(mut self) -> Result<(), Error> {
+        self.unsaved = Unsaved::Cut;
+        let _ = self.settle().await;
+        let mut writer = self.take()?;
+        let job = tokio::task::spawn_blocking(move || writer.discard());
+        Ok(job.await.map_err(io::Error::other)??)
+    }
+}
+
+impl Drop for Upload {
+    /// What a broken PATCH had brought is saved by a task of its own; the lock
+    /// is with it until then.
+    fn drop(&mut self) {
+        if self.unsaved == Unsaved::Cut || matches!(self.worker, Worker::Gone) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let mut rest = Self {
+            worker: mem::replace(&mut self.worker, Worker::Gone),
+            gathered: self.gathered.take(),
+            accepted: self.accepted,
+            unsaved: Unsaved::Cut,
+            failed: self.failed,
+            tracker: self.tracker.clone(),
+        };
+        self.tracker.spawn_on(
+            async move {
+                if let Err(error) = rest.save().await {
+                    tracing::warn!(%error, "could not save what a broken upload had sent");
+                }
+            },
+            &runtime,
+        );
+    }
+}
