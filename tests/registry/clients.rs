@@ -87,7 +87,7 @@ async fn docker_pushes_and_pulls() {
     rest.is(206).has("content-range", "bytes 99000-99999/100000").has_body(&layer[99_000..]);
 }
 
-/// R-MNT-07, R-GEN-06, R-UPL-36, R-MGT-03, C-CTD-01, C-CTD-03, C-CTD-05, C-CTD-06, C-CTD-02: containerd.
+/// R-MNT-07, R-GEN-06, R-PRX-01, R-PRX-03, R-MGT-03, C-CTD-01, C-CTD-03, C-CTD-05, C-CTD-06, C-CTD-02: containerd.
 #[tokio::test]
 async fn containerd_pushes_and_pulls() {
     let registry = TestRegistry::shared().await;

@@ -12,7 +12,7 @@ type Hash = fn(&[u8]) -> String;
 
 const ALGORITHMS: [Hash; 2] = [sha256, sha512];
 
-/// H-31, H-32, H-33, H-10: a blob is asked for, read, deleted, and gone.
+/// A blob is asked for, read, deleted, and gone.
 async fn children(client: &Client, repository: &str, digest: &str, bytes: &[u8]) {
     let path = format!("/v2/{repository}/blobs/{digest}");
     let head = client.head(&path).await;
@@ -191,7 +191,7 @@ fn plain(manifest: Manifest) -> Entry {
     Entry { manifest, subject: None, artifact_type: None }
 }
 
-/// H-70, H-71, H-72, H-73, H-74, H-75: the whole life of a data set, children first, deleted newest first.
+/// The whole life of a data set, children first, deleted newest first.
 async fn live(client: &Client, repository: &str, hash: Hash, entries: &[Entry]) {
     for (n, entry) in entries.iter().enumerate() {
         let digest = hash(&entry.manifest.bytes);
@@ -260,7 +260,7 @@ fn described(hash: Hash, media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": hash(bytes), "size": bytes.len() })
 }
 
-/// H-40, H-41, H-43, H-44, H-45, H-55, H-57: images and indexes, also wholly in sha512.
+/// H-40, H-41, H-43, H-44, H-45, H-55, H-57, H-70, H-71, H-72, H-73, H-75: images and indexes, also wholly in sha512.
 #[tokio::test]
 async fn images_and_indexes() {
     for hash in ALGORITHMS {
@@ -286,7 +286,7 @@ async fn images_and_indexes() {
     }
 }
 
-/// H-46, H-47, H-48, H-49, H-50, H-51, H-52, H-53, H-54, H-74: artifacts, subjects, and fields that nobody knows.
+/// H-46, H-47, H-48, H-49, H-50, H-51, H-52, H-53, H-54, H-70, H-74: artifacts, subjects, and fields that nobody knows.
 #[tokio::test]
 async fn artifacts_and_subjects() {
     let registry = TestRegistry::shared().await;

@@ -20,6 +20,7 @@ mod clients;
 mod configuration;
 mod conformance;
 mod conformance_head;
+mod coverage;
 mod deletes;
 mod errors;
 mod http;

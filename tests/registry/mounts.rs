@@ -75,7 +75,7 @@ async fn a_blob_that_is_here_is_mounted_from_anywhere() {
     }
 }
 
-/// R-MNT-02, R-DIG-03, H-17, V-U17: whatever cannot be mounted is an ordinary start, never an error.
+/// R-MNT-02, R-DIG-03, H-17, V-U17, C-CTD-07, C-BKT-05: whatever cannot be mounted is an ordinary start, never an error.
 #[tokio::test]
 async fn what_cannot_be_mounted_starts_a_session() {
     let registry = TestRegistry::shared().await;
