@@ -142,8 +142,17 @@ fn every_requirement_has_a_test_or_a_reason() {
 #[test]
 fn every_test_says_and_asserts_something() {
     // What panics where something is not as it should be.
-    const ASSERTIONS: [&str; 8] =
-        ["assert", ".is(", ".is_error(", ".is_part(", "round_trip(", "live(", "is_refused(", "push_manifest("];
+    const ASSERTIONS: [&str; 9] = [
+        "assert",
+        ".is(",
+        ".is_error(",
+        ".is_part(",
+        "round_trip(",
+        "live(",
+        "is_refused(",
+        "push_manifest(",
+        "look_alike(",
+    ];
     let tests = tests();
     assert!(tests.len() > 150, "only {} tests were found", tests.len());
     for test in tests {
