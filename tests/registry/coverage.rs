@@ -52,7 +52,7 @@ fn tests_of(path: &Path) -> Vec<Test> {
             doc += text;
         } else if line.starts_with("#[tokio::test") || line == "#[test]" {
             is_test = true;
-        } else if !line.starts_with("#[expect(") {
+        } else if !line.starts_with("#[") {
             let name = line.split_once("fn ").and_then(|(_, rest)| rest.split_once('('));
             if let (true, Some((name, _))) = (is_test, name) {
                 tests.push(Test { name: format!("{module}::{name}"), doc: doc.clone(), body: String::new() });
