@@ -84,7 +84,6 @@ fn named<'t>(text: &'t str, prefix: &'t str) -> impl Iterator<Item = &'t str> {
 fn trespasses(file: &str, text: &str, room: &str, allowed: &[&str], depth: usize) -> Vec<String> {
     let to_the_root = "super::".repeat(depth);
     named(text, "crate::")
-        .chain(named(text, "distribution::"))
         .chain(named(text, &to_the_root).filter(|word| ROOMS.iter().any(|(room, _)| room == word)))
         .filter(|word| *word != room && !allowed.contains(word))
         .map(|word| match word {
@@ -114,7 +113,11 @@ fn no_room_names_one_above_it() {
         }
     }
     for (file, allowed) in LOOSE {
-        let text = fs::read_to_string(source().join(file)).unwrap();
+        let mut text = fs::read_to_string(source().join(file)).unwrap();
+        if *file == "main.rs" {
+            // A binary calls the library by its name.
+            text = text.replace("distribution::", "crate::");
+        }
         found.extend(trespasses(file, &text, file.trim_end_matches(".rs"), allowed, 1));
     }
     assert_none(found);
@@ -143,9 +146,9 @@ fn every_folder_is_a_room_with_a_door_that_says_why() {
     let loose: BTreeSet<&str> = built.iter().filter(|path| path.is_file()).map(|path| name(path)).collect();
     assert_eq!(loose, LOOSE.iter().map(|(file, _)| *file).collect(), "a file in src/ itself belongs in a room");
 
-    for file in rust_files(&source()) {
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with("//!"), "{}: begins with what it is for", file.display());
+    for room in planned {
+        let door = source().join(room).join("mod.rs");
+        assert!(fs::read_to_string(&door).unwrap().starts_with("//!"), "{}: says what it is for", door.display());
     }
 }
 

@@ -4,6 +4,7 @@
 //! sentence on standard error: exit code 1 for a failure, 2 for a configuration
 //! or a command line that makes no sense.
 
+mod audit;
 mod config;
 mod database;
 mod namespaces;
@@ -25,12 +26,12 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tracing_subscriber::util::TryInitError;
 
-use crate::auth::{HashError, PasswordError};
+use crate::auth::{HashError, NoRandomness, PasswordError, RobotNameError};
 use crate::config::settings;
 use crate::config::{Flags, Problems};
 use crate::domain::{Namespace, RepositoryName, Username};
 use crate::metadata;
-use crate::metadata::{ClaimError, CreateUserError};
+use crate::metadata::{ClaimError, CreateTokenError, CreateUserError};
 use crate::server;
 
 #[derive(Parser)]
@@ -54,9 +55,12 @@ enum Command {
     /// Lists repositories and sets who may pull from them.
     #[command(subcommand)]
     Repository(repositories::Command),
-    /// Lists and revokes the tokens of people and machines.
+    /// Makes, lists and revokes the tokens of people and machines.
     #[command(subcommand)]
     Token(tokens::Command),
+    /// Reads the audit log.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Looks after the blob store.
     #[command(subcommand)]
     Store(store::Command),
@@ -82,8 +86,8 @@ enum Error {
     Output(#[from] io::Error),
     #[error("cannot read the password from standard input")]
     Input(#[source] io::Error),
-    #[error("the system gives no random bytes")]
-    NoRandomness,
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     #[error(transparent)]
     Server(#[from] server::Error),
     #[error(
@@ -114,6 +118,10 @@ enum Error {
     IsOwner { namespace: Namespace, user: Username },
     #[error("there is no repository `{0}`")]
     NoRepository(RepositoryName),
+    #[error(transparent)]
+    CreateToken(#[from] CreateTokenError),
+    #[error(transparent)]
+    RobotName(#[from] RobotNameError),
     #[error("there is no token {0}")]
     NoToken(i64),
 }
@@ -153,6 +161,7 @@ pub fn run() -> ExitCode {
         Some(Command::Namespace(command)) => namespaces::run(flags, command),
         Some(Command::Repository(command)) => repositories::run(flags, command),
         Some(Command::Token(command)) => tokens::run(flags, command),
+        Some(Command::Audit(command)) => audit::run(flags, command),
         Some(Command::Store(command)) => store::run(flags, &command),
         Some(Command::Config(command)) => config::run(flags, &command),
         Some(Command::Routes(arguments)) => routes::run(&arguments),

@@ -2,12 +2,10 @@
 
 use std::io;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::Password;
+use crate::auth::{NoRandomness, Password};
 
 use super::Error;
 use super::output::say;
@@ -56,7 +54,7 @@ impl Chosen {
 
 /// A password nobody guesses, without characters that need quoting.
 fn made_up() -> Result<SecretString, Error> {
-    let mut bytes = [0; 18];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::NoRandomness)?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes).into())
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
 }

@@ -1,10 +1,16 @@
 //! `distribution token`: what people and machines log in with besides passwords.
 
-use clap::Subcommand;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use clap::Subcommand;
+use secrecy::ExposeSecret;
+
+use crate::auth::{NewSecret, RobotName};
 use crate::config::Flags;
-use crate::domain::{Namespace, Username};
-use crate::metadata::{AccessToken, Metadata, Origin, TokenId, TokenKind, TokenOwner};
+use crate::domain::{Grant, Namespace, Username};
+use crate::metadata::{
+    AccessToken, CreateTokenError, Metadata, NewToken, Origin, Timestamp, TokenId, TokenKind, TokenOwner,
+};
 
 use super::Error;
 use super::database::{Session, all, with_existing};
@@ -12,6 +18,21 @@ use super::output::{Format, Table, maybe, moment, say};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Makes a personal token of a user, or a robot of a namespace, and shows its secret once.
+    Create {
+        #[command(flatten)]
+        owner: Owner,
+        /// What it is called; a robot logs in as NAMESPACE+NAME.
+        #[arg(long)]
+        name: Box<str>,
+        /// How far it reaches, such as `repository:team/app:pull,push` or `namespace:team:pull`; `*` is everything
+        /// that its owner may do. May be given several times.
+        #[arg(long = "scope", value_name = "SCOPE", required = true)]
+        grants: Vec<Grant>,
+        /// After how many days it ends; without it, it does not.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        expires_in_days: Option<u32>,
+    },
     /// Lists the tokens of a user, or the robots of a namespace.
     List {
         #[command(flatten)]
@@ -39,6 +60,9 @@ pub(super) struct Owner {
 
 pub(super) fn run(flags: Flags, command: Command) -> Result<(), Error> {
     with_existing(flags, async move |session| match command {
+        Command::Create { owner, name, grants, expires_in_days } => {
+            create(session, owner, name, grants, expires_in_days.map(in_days)).await
+        }
         Command::List { owner, format } => list(session, owner, &format).await,
         Command::Revoke { id } => {
             if !session.metadata.revoke_token(TokenId::from_number(id), Origin::system()).await? {
@@ -47,6 +71,37 @@ pub(super) fn run(flags: Flags, command: Command) -> Result<(), Error> {
             say(&format!("token {id} is revoked"))
         }
     })
+}
+
+/// So many days from now.
+#[expect(clippy::disallowed_methods, reason = "a subcommand is where the system may be asked for the time")]
+fn in_days(days: u32) -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(0).after(now + Duration::from_secs(u64::from(days) * 86_400))
+}
+
+async fn create(
+    session: &Session,
+    owner: Owner,
+    name: Box<str>,
+    grants: Vec<Grant>,
+    expires_at: Option<Timestamp>,
+) -> Result<(), Error> {
+    let (kind, owner, login) = match owner {
+        Owner { namespace: Some(namespace), .. } => {
+            session.namespace(&namespace).await?;
+            let login = RobotName::new(namespace.clone(), &name)?.to_string();
+            (TokenKind::Robot, TokenOwner::Namespace(namespace), login)
+        }
+        Owner { user, namespace: None } => {
+            let user = user.ok_or(CreateTokenError::UnknownOwner)?;
+            (TokenKind::Personal, TokenOwner::User(session.user(&user).await?.id), user.to_string())
+        }
+    };
+    let NewSecret { secret, hash } = NewSecret::generate(kind)?;
+    let token = NewToken { kind, name, owner, grants, secret: hash, parent: None, client: None, expires_at };
+    let token = session.metadata.create_token(token, Origin::system()).await?;
+    say(&format!("token {}\nusername: {login}\npassword: {}", token.id.get(), secret.expose_secret()))
 }
 
 async fn list(session: &Session, owner: Owner, format: &Format) -> Result<(), Error> {

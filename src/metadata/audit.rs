@@ -151,20 +151,43 @@ static INSERT: Sql = Sql::new(&["INSERT INTO audit_log (at, actor, address, requ
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"]);
 
 macro_rules! listing {
-    ($where:literal, $order:literal) => {
+    ($where:literal, $order:literal, $filters:literal) => {
         Sql::new(&[concat!(
             "SELECT id, at, actor, address, request, action, target, detail, outcome FROM audit_log WHERE ",
             $where,
-            " AND ($3 IS NULL OR actor = $3) AND ($4 IS NULL OR action = $4) AND ($5 IS NULL OR target = $5)
-              ORDER BY id ",
+            $filters,
+            " ORDER BY id ",
             $order,
             " LIMIT $2"
         )])
     };
 }
 
-static NEWEST_FIRST: Sql = listing!("id < $1", "DESC");
-static OLDEST_FIRST: Sql = listing!("id > $1", "ASC");
+/// A listing in one direction; each of its statements walks one index.
+struct Listing {
+    everything: Sql,
+    of_actor: Sql,
+    of_target: Sql,
+    of_action: Sql,
+}
+
+macro_rules! listings {
+    ($where:literal, $order:literal) => {
+        Listing {
+            everything: listing!($where, $order, ""),
+            of_actor: listing!(
+                $where,
+                $order,
+                " AND actor = $3 AND ($4 IS NULL OR action = $4) AND ($5 IS NULL OR target = $5)"
+            ),
+            of_target: listing!($where, $order, " AND target = $5 AND ($4 IS NULL OR action = $4)"),
+            of_action: listing!($where, $order, " AND action = $4"),
+        }
+    };
+}
+
+static NEWEST_FIRST: Listing = listings!("id < $1", "DESC");
+static OLDEST_FIRST: Listing = listings!("id > $1", "ASC");
 
 fn record(row: &AnyRow) -> Result<AuditRecord, Error> {
     Ok(AuditRecord {
@@ -254,7 +277,7 @@ impl Metadata {
 
     async fn listing(
         &self,
-        sql: &Sql,
+        listing: &Listing,
         filter: &AuditFilter,
         cursor: i64,
         count: usize,
@@ -266,6 +289,12 @@ impl Metadata {
             filter.action.map(AuditAction::as_str).into(),
             filter.target.as_deref().into(),
         ];
+        let sql = match filter {
+            AuditFilter { actor: Some(_), .. } => &listing.of_actor,
+            AuditFilter { target: Some(_), .. } => &listing.of_target,
+            AuditFilter { action: Some(_), .. } => &listing.of_action,
+            AuditFilter { .. } => &listing.everything,
+        };
         self.read("audit_log", sql, &args).await?.iter().map(record).collect()
     }
 }

@@ -256,3 +256,11 @@ async fn commit(
 fn stored_size(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+impl Metadata {
+    /// Until when a link stays although no manifest names it.
+    pub(super) async fn leased_until(&self, repository: RepositoryId, digest: &Digest) -> Timestamp {
+        self.link_now(repository, digest).await.unwrap().unwrap().leased_until
+    }
+}

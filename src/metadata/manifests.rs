@@ -139,7 +139,11 @@ impl Metadata {
         };
         // Between the two questions a tag may move and its old manifest go; then the tag is asked anew.
         for attempt in 0..4 {
-            let known = if attempt == 0 { self.tagged(repository, tag).await? } else { self.tagged_now(repository, tag).await? };
+            let known = if attempt == 0 {
+                self.tagged(repository, tag).await?
+            } else {
+                self.tagged_now(repository, tag).await?
+            };
             let Some(digest) = known else { return Ok(None) };
             let manifest = self.manifest_by_digest(repository, &digest).await?;
             if manifest.is_some() {

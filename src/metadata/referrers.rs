@@ -17,7 +17,8 @@ pub struct ReferrerPage {
     pub next: Option<Digest>,
 }
 
-static INSERT: Sql = Sql::new(&["INSERT INTO referrers (repository, subject, digest, artifact_type, bytes, descriptor)
+static INSERT: Sql =
+    Sql::new(&["INSERT INTO referrers (repository, subject, digest, artifact_type, bytes, descriptor)
      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (repository, digest) DO UPDATE
      SET artifact_type = excluded.artifact_type, bytes = excluded.bytes, descriptor = excluded.descriptor"]);
 static REMOVE: Sql = Sql::new(&["DELETE FROM referrers WHERE repository = $1 AND digest = $2"]);

@@ -1,8 +1,8 @@
 use sqlx::any::AnyRow;
 
+use super::audit::{AuditAction, audit};
 use super::cache::News;
 use super::dialect::{Arg, Sql};
-use super::audit::{AuditAction, audit};
 use super::pagination::limit;
 use super::transaction::{Columns, Tx};
 use super::users::UserId;
@@ -77,11 +77,7 @@ fn read_facts(row: Option<&AnyRow>) -> Result<Facts, Error> {
 }
 
 /// The facts as this transaction sees them.
-pub(super) async fn facts(
-    tx: &mut Tx<'_>,
-    repository: &RepositoryName,
-    user: Option<UserId>,
-) -> Result<Facts, Error> {
+pub(super) async fn facts(tx: &mut Tx<'_>, repository: &RepositoryName, user: Option<UserId>) -> Result<Facts, Error> {
     match tx.known_facts(repository, user) {
         Some(known) => Ok(known),
         None => read_facts(tx.one(&FACTS, &facts_args(repository, user)).await?.as_ref()),

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tracing::Instrument;
@@ -124,6 +124,8 @@ fn taken_apart(request: Request) -> Result<(Route, Call), Response> {
     let call = Call {
         query: Query::parse(head.uri.query().unwrap_or_default().as_bytes()),
         method: head.method,
+        // There is no TLS here yet; where there is, its connections are not plain.
+        plain: head.version <= Version::HTTP_11,
         headers: head.headers,
         body,
         caller: head.extensions.remove::<Caller>().unwrap_or_else(Caller::anonymous),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -18,6 +18,7 @@ use super::io::StallGuard;
 use super::open::Error;
 use crate::layers::Peer;
 use crate::protocol::{Body, Request, Response};
+use crate::store::SendfileIo;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -125,7 +126,7 @@ where
                 request.extensions_mut().insert(Peer(peer));
                 request
             }));
-        let connection = http.serve_connection(TokioIo::new(StallGuard::new(stream, QUIET)), service).into_owned();
+        let connection = http.serve_connection(StallGuard::new(SendfileIo::new(stream), QUIET), service).into_owned();
         // A client that breaks off, or speaks TLS here, is no error of ours (R-PNG-06, R-GEN-15).
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%peer, error = &*error, "a connection ended");

@@ -84,11 +84,11 @@ impl Blobs {
         }
         let part = match wanted(&call, &digest, blob.size) {
             WantedRange::Whole => {
-                let (blob, body) = self.open(id, &repository, &digest, blob, None).await?;
+                let (blob, body) = self.open(id, &repository, &digest, blob, None, call.plain).await?;
                 Part::Whole { size: blob.size, body }
             }
             WantedRange::One(range) => {
-                let (blob, body) = self.open(id, &repository, &digest, blob, Some(range)).await?;
+                let (blob, body) = self.open(id, &repository, &digest, blob, Some(range), call.plain).await?;
                 Part::Range { range, size: blob.size, body }
             }
             WantedRange::Many(ranges) => self.many(id, &repository, &digest, blob, ranges).await?,
@@ -129,15 +129,16 @@ impl Blobs {
         digest: &Digest,
         blob: metadata::Blob,
         range: Option<ByteRange>,
+        plain: bool,
     ) -> Result<(metadata::Blob, Body), Error> {
         if let Some(reader) = self.store.open(&blob.object, blob.size, range).await? {
-            return Ok((blob, Body::stream(reader)));
+            return Ok((blob, sent(reader, plain)));
         }
         let now = self.metadata.blob_now(id, digest).await?.ok_or_else(|| unknown(repository, digest))?;
         let reader =
             if now.object == blob.object { None } else { self.store.open(&now.object, now.size, range).await? };
         match reader {
-            Some(reader) => Ok((now, Body::stream(reader))),
+            Some(reader) => Ok((now, sent(reader, plain))),
             None => {
                 self.metadata.mark_damaged(digest.clone(), now.object).await?;
                 Err(Error::BlobDamaged(digest.clone()))
@@ -154,7 +155,7 @@ impl Blobs {
         ranges: Vec<ByteRange>,
     ) -> Result<Part, Error> {
         // Known before the first byte: is the file there, and whole?
-        let (blob, _) = self.open(id, repository, digest, blob, ranges.first().copied()).await?;
+        let (blob, _) = self.open(id, repository, digest, blob, ranges.first().copied(), false).await?;
         let multipart = Multipart::new(ranges, blob.size);
         let (content_type, length) = (multipart.content_type(), multipart.len());
         let (store, object, size) = (self.store.clone(), Arc::new(blob.object), blob.size);
@@ -169,6 +170,11 @@ impl Blobs {
         }));
         Ok(Part::Ranges { content_type, length, body })
     }
+}
+
+/// The reader as a body; by sendfile where the connection takes it.
+fn sent(reader: store::BlobReader, plain: bool) -> Body {
+    Body::stream(if plain { reader.by_sendfile() } else { reader })
 }
 
 fn unknown(repository: &RepositoryName, digest: &Digest) -> Error {

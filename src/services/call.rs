@@ -16,6 +16,8 @@ use crate::protocol::{Body, Origin, Query};
 pub struct Call {
     pub method: Method,
     pub headers: HeaderMap,
+    /// Whether the connection is plain HTTP/1.1, which the kernel can send files to.
+    pub plain: bool,
     pub query: Query,
     pub body: Body,
     pub caller: Caller,

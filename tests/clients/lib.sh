@@ -61,6 +61,21 @@ needs() {
   done
 }
 
+# go_tool PROGRAM PACKAGE@VERSION: one that Debian does not have: from PATH, or built by go where that is at hand.
+go_tool() {
+  command -v "$1" >/dev/null && return
+  PATH=$PATH:/usr/local/go/bin
+  if ! command -v go >/dev/null; then
+    skipped "all of it" "$1 is not installed, and there is no go to build it"
+    exit 0
+  fi
+  if ! GOBIN=$WORK/bin timeout 300 go install "$2" >"$LOG" 2>&1; then
+    skipped "all of it" "$1 cannot be built: $(tail -n 1 "$LOG")"
+    exit 0
+  fi
+  PATH=$PATH:$WORK/bin
+}
+
 # Ends this client's part, as skipped, where the script may not do what the client must.
 needs_root() {
   [ "$(id -u)" = 0 ] || {

@@ -12,21 +12,31 @@
 
 mod harness;
 
+mod anonymity;
 mod blobs;
 mod catalog;
+mod challenges;
+mod configuration;
 mod deletes;
 mod http;
+mod jwt;
 mod locations;
 mod manifest_validation;
 mod manifests;
 mod monolithic;
 mod mounts;
 mod names;
+mod operations;
 mod ping;
 mod ranges;
 mod recovery;
 mod references;
 mod referrers;
+mod scopes;
 mod tags;
+mod token_post;
+mod tokens;
 mod uploads;
+mod users;
+mod visibility;
 mod wire;

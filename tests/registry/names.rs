@@ -7,7 +7,7 @@ use crate::harness::{EMPTY_JSON, Manifest, TestRegistry, descriptor, sha256, uni
 const SESSION: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Every request that names a repository below `/v2/`.
-fn requests(name: &str) -> Vec<(Method, String)> {
+pub(crate) fn requests(name: &str) -> Vec<(Method, String)> {
     let digest = sha256(b"nothing");
     [
         (Method::GET, format!("blobs/{digest}")),

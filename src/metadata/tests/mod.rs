@@ -2,6 +2,12 @@
 //! where `TEST_POSTGRES_URL` names a server whose role may create databases.
 
 mod accounts;
+mod blobs;
+mod lists;
+mod manifests;
+mod namespaces;
+mod races;
+mod tokens;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -9,12 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use sqlx::{AnyConnection, Connection};
 
 use super::*;
-use crate::domain::{Algorithm, Digest, ObjectName, RepositoryName, UploadId, Username, Visibility};
+use crate::domain::{
+    Algorithm, Digest, Manifest, MediaType, ObjectName, Reference, Role, UploadId, Username, Visibility,
+};
 
 /// A database of its own for one test, gone with it.
 pub(super) struct Database {
@@ -38,7 +45,8 @@ pub(super) fn on_each<F: Future<Output = ()>>(test: impl Fn(Arc<Database>) -> F)
 
 pub(super) fn on_each_with<F: Future<Output = ()>>(change: impl Fn(&mut Options), test: impl Fn(Arc<Database>) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
-    let server = std::env::vars().find(|(name, _)| name == "TEST_POSTGRES_URL").map(|(_, url)| url);
+    #[expect(clippy::disallowed_methods, reason = "which server tests may use is no option of the room")]
+    let server = std::env::var("TEST_POSTGRES_URL").ok();
     let servers = [None, server];
     for server in servers.iter().take(if servers[1].is_some() { 2 } else { 1 }) {
         runtime.block_on(async {
@@ -97,4 +105,80 @@ pub(super) fn new_user(name: &str) -> NewUser {
 
 pub(super) async fn user(metadata: &Metadata, name: &str) -> Account {
     metadata.create_user(new_user(name), origin()).await.unwrap()
+}
+
+/// A push by that user, judged by the rules that matter here: writers push, and anyone claims what is nobody's.
+pub(super) fn push_by(account: &Account, repository: &str) -> PushTarget {
+    PushTarget {
+        repository: repository.parse().unwrap(),
+        origin: as_user(account),
+        visibility: Visibility::Private,
+        judge: Arc::new(|facts| facts.role >= Some(Role::Writer) || !facts.claimed),
+    }
+}
+
+/// A push that nobody judges.
+pub(super) fn push_freely(account: &Account, repository: &str) -> PushTarget {
+    PushTarget { judge: Arc::new(|_| true), ..push_by(account, repository) }
+}
+
+pub(super) fn digest_of(bytes: &[u8]) -> Digest {
+    Digest::from_hash(Algorithm::Sha256, &Sha256::digest(bytes))
+}
+
+pub(super) fn new_blob(bytes: &[u8]) -> NewBlob {
+    let digest = digest_of(bytes);
+    let object = ObjectName::new(&digest, UploadId::random());
+    NewBlob { digest, object, size: bytes.len() as u64 }
+}
+
+/// Pushes those bytes as a blob.
+pub(super) async fn push_blob(metadata: &Metadata, target: &PushTarget, bytes: &[u8]) -> Digest {
+    let blob = new_blob(bytes);
+    metadata.commit_blob(target.clone(), blob.clone()).await.unwrap();
+    blob.digest
+}
+
+pub(super) async fn id_of(metadata: &Metadata, repository: &str) -> RepositoryId {
+    metadata.repository(&repository.parse().unwrap()).await.unwrap().unwrap().id
+}
+
+pub(super) fn descriptor(media_type: &str, digest: &Digest) -> String {
+    format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":1}}"#)
+}
+
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const FOREIGN: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+
+/// An image manifest of these bytes, and what is read of it.
+pub(super) fn image(config: &Digest, layers: &[(&str, &Digest)], more: &str) -> NewManifest {
+    let layers: Vec<_> = layers.iter().map(|(media_type, digest)| descriptor(media_type, digest)).collect();
+    let config = descriptor(CONFIG, config);
+    parsed(format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{}]{more}}}"#, layers.join(",")))
+}
+
+pub(super) fn index(children: &[&Digest], more: &str) -> NewManifest {
+    let children: Vec<_> = children.iter().map(|digest| descriptor(MediaType::OCI_MANIFEST, digest)).collect();
+    parsed(format!(r#"{{"schemaVersion":2,"manifests":[{}]{more}}}"#, children.join(",")))
+}
+
+fn parsed(text: String) -> NewManifest {
+    let manifest = Manifest::parse(None, text.as_bytes()).unwrap();
+    NewManifest { digest: digest_of(text.as_bytes()), bytes: text.into(), manifest, tags: Vec::new(), sparse: false }
+}
+
+impl NewManifest {
+    pub(super) fn tagged(mut self, tags: &[&str]) -> Self {
+        self.tags = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+        self
+    }
+}
+
+pub(super) fn by_tag(tag: &str) -> Reference {
+    Reference::Tag(tag.parse().unwrap())
+}
+
+pub(super) fn names<T: ToString>(list: impl IntoIterator<Item = T>) -> Vec<String> {
+    list.into_iter().map(|item| item.to_string()).collect()
 }

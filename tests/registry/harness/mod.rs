@@ -17,7 +17,7 @@ mod reply;
 mod rules;
 mod token;
 
-pub(crate) use client::{Call, Client};
+pub(crate) use client::{Client, basic, with_query};
 pub(crate) use command::{Output, distribution};
 pub(crate) use content::{
     DOCKER_LIST, DOCKER_MANIFEST, EMPTY_JSON, IMAGE_INDEX, IMAGE_MANIFEST, Image, Manifest, OCTETS, descriptor, sha256,
@@ -27,4 +27,4 @@ pub(crate) use http2::Http2;
 pub(crate) use raw::Raw;
 pub(crate) use registry::{Settings, TestRegistry};
 pub(crate) use reply::{REQUEST_ID, Reply};
-pub(crate) use token::{Challenge, forge};
+pub(crate) use token::{Challenge, claims, forge};

@@ -30,6 +30,7 @@ pub(crate) struct TestRegistry {
 pub(crate) struct Settings {
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
+    files: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -42,6 +43,12 @@ impl Settings {
     /// Adds arguments to the command line.
     pub(crate) fn argue(&mut self, arguments: &[&str]) -> &mut Self {
         self.arguments.extend(arguments.iter().copied().map(str::to_owned));
+        self
+    }
+
+    /// Puts a file where the server starts.
+    pub(crate) fn file(&mut self, name: &str, content: &str) -> &mut Self {
+        self.files.push((name.to_owned(), content.to_owned()));
         self
     }
 
@@ -82,6 +89,9 @@ impl TestRegistry {
         settings.set("PATH", "/usr/bin:/bin").set("DATABASE_URL", database.url());
         settings.argue(&["--root", directory.path().join("root").to_str().unwrap()]);
         configure(&mut settings);
+        for (name, content) in &settings.files {
+            std::fs::write(directory.path().join(name), content).unwrap();
+        }
         let process = Process::start(&settings, directory.path());
         let port = Arc::new(AtomicU16::new(process.port()));
         Self { process: Mutex::new(process), port, settings, _database: database, directory }
