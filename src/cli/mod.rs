@@ -30,6 +30,7 @@ use crate::auth::{HashError, NoRandomness, PasswordError, RobotNameError};
 use crate::config::settings;
 use crate::config::{Flags, Problems};
 use crate::domain::{Namespace, RepositoryName, Username};
+use crate::failpoint::FailpointError;
 use crate::metadata;
 use crate::metadata::{ClaimError, CreateTokenError, CreateUserError};
 use crate::server;
@@ -76,6 +77,8 @@ enum Command {
 enum Error {
     #[error(transparent)]
     Config(#[from] Problems),
+    #[error(transparent)]
+    Failpoints(#[from] FailpointError),
     #[error("the log cannot be set up")]
     Log(#[from] TryInitError),
     #[error("the metrics cannot be set up")]

@@ -1,6 +1,7 @@
 use super::{Call, Error};
 use crate::auth::{Access, Auth, CheckError, Refusal};
 use crate::domain::{Action, Actions, Digest, ObjectName, RepositoryName, Scope, Visibility};
+use crate::failpoint::failpoint;
 use crate::metadata;
 use crate::metadata::{BlobCommit, Metadata, NewBlob, PushTarget};
 use crate::store;
@@ -50,6 +51,7 @@ impl Push {
     pub(super) async fn link(&self, call: &Call, repository: &RepositoryName, stored: Stored) -> Result<(), Error> {
         let target = self.target(call, repository);
         let blob = NewBlob { object: stored.object, digest: stored.digest, size: stored.size };
+        failpoint("push.stored").map_err(store::Error::from)?;
         let present = match self.metadata.commit_blob(target, blob.clone()).await {
             Ok(BlobCommit::Kept) => return Ok(()),
             Ok(BlobCommit::Present(present)) => present,
@@ -60,9 +62,11 @@ impl Push {
                 return Err(error.into());
             }
         };
+        failpoint("push.linked").map_err(store::Error::from)?;
         let healthy = !present.damaged && self.store.size(&present.object).await? == Some(present.size);
         if !healthy && self.metadata.adopt_blob(blob.clone(), present.object.clone()).await? {
             tracing::warn!(digest = %blob.digest, "a push replaced a damaged or missing blob");
+            failpoint("push.adopted").map_err(store::Error::from)?;
             self.remove(&present.object).await;
         } else {
             self.remove(&blob.object).await;
