@@ -31,10 +31,6 @@ pub enum Registration {
 /// How identities are proved and what they may by default.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Claim `aud` of tokens and `service` of challenges.
-    pub service: Box<str>,
-    /// Claim `iss` of tokens.
-    pub issuer: Box<str>,
     /// What tokens are signed with; `None`: made up once and kept in the database.
     pub jwt_secret: Option<SecretString>,
     /// What they were signed with before.
@@ -62,8 +58,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            service: "distribution".into(),
-            issuer: "distribution".into(),
             jwt_secret: None,
             jwt_previous_secret: None,
             jwt_lifetime: Duration::from_secs(3600),
@@ -89,7 +83,6 @@ pub(super) struct Core {
     pub(super) metadata: Metadata,
     pub(super) tokens: Tokens,
     logins: Logins,
-    pub(super) service: Box<str>,
     pub(super) refresh_lifetime: Duration,
     pub(super) registration: Registration,
     pub(super) claim: Claim,
@@ -98,7 +91,7 @@ pub(super) struct Core {
 
 /// Why there is no [`Auth`].
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum SetupError {
     /// The database did not give or keep the secret.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
@@ -164,8 +157,8 @@ impl Auth {
     /// Prepares keys and hashes.
     ///
     /// # Errors
-    /// [`OpenError`] says what is in the way.
-    pub async fn new(metadata: Metadata, options: Options) -> Result<Self, OpenError> {
+    /// [`SetupError`] says what is in the way.
+    pub async fn new(metadata: Metadata, options: Options) -> Result<Self, SetupError> {
         let secret = match options.jwt_secret {
             Some(secret) => secret,
             None => {
@@ -174,8 +167,6 @@ impl Auth {
             }
         };
         let tokens = Tokens::new(&Settings {
-            issuer: &options.issuer,
-            service: &options.service,
             lifetime: options.jwt_lifetime,
             secret: &secret,
             previous: options.jwt_previous_secret.as_ref(),
@@ -191,18 +182,12 @@ impl Auth {
             metadata,
             tokens,
             logins,
-            service: options.service,
             refresh_lifetime: options.refresh_lifetime,
             registration: options.registration,
             claim: options.claim,
             clock: options.clock,
         };
         Ok(Self { core: Arc::new(core) })
-    }
-
-    /// The `service` of challenges, which is the audience of tokens (R-CHL-05).
-    pub fn service(&self) -> &str {
-        &self.core.service
     }
 
     /// Who sends that bearer token.
@@ -305,15 +290,22 @@ impl Core {
     }
 
     async fn password(&self, user: &str, password: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        // Nobody has a name outside the grammar, so that saying so at once tells nothing.
-        let user = user.parse::<Username>().map_err(|_| Rejection::Invalid)?;
+        let Ok(user) = user.parse::<Username>() else {
+            // Nobody has a name outside the grammar, so that saying so at once tells nothing.
+            return Err(self.logins.refuse(None, "password", peer).await);
+        };
         let account = self.logins.check(&user, password, peer).await?;
         Ok(Caller::new(Identity::User(account), None, Bearer::Absent))
     }
 
     async fn secret(&self, kind: TokenKind, user: &str, secret: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        let outcome = self.owner_of(kind, user, secret).await;
-        self.settle(outcome, user, peer).await
+        match self.owner_of(kind, user, secret).await {
+            Err(Rejection::Invalid) => {
+                let named = user.parse::<Username>().is_ok() || user.parse::<RobotName>().is_ok();
+                Err(self.logins.refuse(named.then_some(user), "access token", peer).await)
+            }
+            outcome => outcome,
+        }
     }
 
     async fn owner_of(&self, kind: TokenKind, user: &str, secret: &str) -> Result<Caller, Rejection> {
@@ -334,8 +326,10 @@ impl Core {
     }
 
     async fn refresh(&self, secret: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        let outcome = self.user_of_refresh(secret).await;
-        self.settle(outcome, "", peer).await
+        match self.user_of_refresh(secret).await {
+            Err(Rejection::Invalid) => Err(self.logins.refuse(None, "refresh token", peer).await),
+            outcome => outcome,
+        }
     }
 
     async fn user_of_refresh(&self, secret: &str) -> Result<Caller, Rejection> {
@@ -350,15 +344,6 @@ impl Core {
         self.note_use(&token).await;
         let credential = Credential { id: token.id, grants: token.grants.into() };
         Ok(Caller::new(Identity::User(account), Some(credential), Bearer::Absent))
-    }
-
-    /// Counts and writes down a secret that nobody has. Good ones are never held up.
-    async fn settle(&self, outcome: Result<Caller, Rejection>, user: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        if matches!(outcome, Err(Rejection::Invalid)) {
-            self.logins.unknown_secret(peer)?;
-            self.logins.write_down(user, "access token", peer).await;
-        }
-        outcome
     }
 
     /// The token, if there is one and its time is not over.
@@ -393,6 +378,6 @@ fn robot(token: &AccessToken) -> Result<Robot, Rejection> {
 
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Auth").field("service", &self.core.service).finish_non_exhaustive()
+        f.debug_struct("Auth").finish_non_exhaustive()
     }
 }

@@ -14,6 +14,8 @@
 //! that asks itself, and one algorithm is one that nobody can be talked out of.
 
 mod check;
+#[cfg(test)]
+mod forgeries;
 mod gate;
 mod identity;
 mod issue;
@@ -31,7 +33,7 @@ mod token;
 mod turns;
 
 pub use check::{CatalogPage, CheckError, Permit};
-pub use gate::{Auth, OpenError, Options, Registration, Rejection};
+pub use gate::{Auth, Options, Registration, Rejection, SetupError};
 pub use identity::{Bearer, Caller, Credential, Identity, Peer, Robot, RobotName, RobotNameError};
 pub use issue::{IssueError, Issued};
 pub use password::{HashError, Hashed, Hasher, Password, PasswordError};
@@ -39,3 +41,7 @@ pub use policy::{Access, Claim, NamespaceAccess, Refusal};
 pub use scopes::{Scopes, TooManyScopes};
 pub use secret::{NewSecret, NoRandomness};
 pub use throttle::{Limit, Limits};
+pub use token::SERVICE;
+
+/// What [`Rejection`] and [`CheckError`] carry of the database; for rooms that do not know it.
+pub use crate::metadata::Error as MetadataError;

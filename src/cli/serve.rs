@@ -11,7 +11,7 @@ use super::{Error, runtime};
 
 /// Serves until it is told to stop.
 pub(super) fn run(flags: Flags) -> Result<(), Error> {
-    let sources = Sources::of_process(flags)?;
+    let sources = Sources::of_process(flags);
     let Loaded { config, warnings } = Config::load(&sources, &Create)?;
     telemetry::log_to_stdout(&config.log_filter, config.log_format)?;
     telemetry::start_metrics().map_err(Error::Metrics)?;

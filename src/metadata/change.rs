@@ -143,10 +143,10 @@ impl Writer {
                 _ = poll.tick() => self.look_around().await,
             }
         }
-        if let Some(connection) = self.connection.take() {
-            if let Err(error) = connection.close().await {
-                tracing::warn!(%error, "the database did not close cleanly");
-            }
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the database did not close cleanly");
         }
     }
 

@@ -34,7 +34,8 @@ impl fmt::Debug for PushTarget {
 
 static CLAIM: Sql = Sql::new(&["INSERT INTO namespaces (name, owner, created_at) VALUES ($1, $2, $3)
      ON CONFLICT (name) DO NOTHING RETURNING name"]);
-static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, role, since) VALUES ($1, $2, 'owner', $3)"]);
+static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, name, role, since)
+     SELECT $1, u.id, u.name, 'owner', $3 FROM users u WHERE u.id = $2"]);
 static CREATE: Sql =
     Sql::new(&["INSERT INTO repositories (name, namespace, visibility, creator, created_at, changed_at)
      VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (name) DO NOTHING RETURNING id"]);

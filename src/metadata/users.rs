@@ -107,7 +107,8 @@ static INSERT: Sql = Sql::new(&["INSERT INTO users
      VALUES ($1, $2, $3, $4, 0, $5, $6, $6) ON CONFLICT (name) DO NOTHING RETURNING id"]);
 static CLAIM_OWN_NAMESPACE: Sql = Sql::new(&["INSERT INTO namespaces (name, owner, created_at) VALUES ($1, $2, $3)
      ON CONFLICT (name) DO NOTHING RETURNING name"]);
-static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, role, since) VALUES ($1, $2, 'owner', $3)"]);
+static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, name, role, since)
+     SELECT $1, u.id, u.name, 'owner', $3 FROM users u WHERE u.id = $2"]);
 
 static BY_NAME: Sql = Sql::new(&["SELECT id, name, admin, disabled, epoch FROM users WHERE name = $1"]);
 static BY_ID: Sql = Sql::new(&["SELECT id, name, admin, disabled, epoch FROM users WHERE id = $1"]);
