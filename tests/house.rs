@@ -45,7 +45,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// What stands in `src/` itself, and what it may name.
-const LOOSE: &[(&str, &[&str])] = &[("main.rs", &["cli"]), ("lib.rs", &[]), ("telemetry.rs", &[]), ("failpoint.rs", &[])];
+const LOOSE: &[(&str, &[&str])] =
+    &[("main.rs", &["cli"]), ("lib.rs", &[]), ("telemetry.rs", &[]), ("failpoint.rs", &[])];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -158,7 +159,8 @@ fn every_folder_is_a_room_with_a_door_that_says_why() {
 fn the_plan_has_no_circle() {
     for (floor, (room, allowed)) in ROOMS.iter().enumerate() {
         for other in *allowed {
-            let below = ROOMS[..floor].iter().any(|(name, _)| name == other) || LOOSE.iter().any(|(file, _)| file.strip_suffix(".rs") == Some(other));
+            let below = ROOMS[..floor].iter().any(|(name, _)| name == other)
+                || LOOSE.iter().any(|(file, _)| file.strip_suffix(".rs") == Some(other));
             assert!(below, "`{room}` may name `{other}`, which does not stand below it");
         }
     }
