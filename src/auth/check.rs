@@ -7,26 +7,16 @@ use super::identity::{Bearer, Caller, Identity};
 use super::policy::{
     Access, Case, Claim, NamespaceAccess, NamespaceCase, Refusal, Sight, decide, decide_management, decide_namespace,
 };
-use crate::domain::{Action, Grant, Namespace, RepositoryName, Role, Visibility};
+use crate::domain::{Action, Grant, Namespace, RepositoryName, Role};
 use crate::metadata;
-use crate::metadata::{Account, Facts, Reach, RepositoryFacts, RepositoryId, UserId};
+use crate::metadata::{Account, Facts, Reach, RepositoryFacts, UserId};
 
 /// Leave to do what was asked for, with what is known of the repository.
 #[derive(Debug, Clone, Copy)]
 pub struct Permit {
-    repository: Option<RepositoryFacts>,
-}
-
-impl Permit {
-    /// The repository; `None` if it does not exist (a push creates it), or must look empty (referrers).
-    pub fn repository(&self) -> Option<RepositoryId> {
-        self.repository.map(|repository| repository.id)
-    }
-
-    /// Who may pull from it.
-    pub fn visibility(&self) -> Option<Visibility> {
-        self.repository.map(|repository| repository.visibility)
-    }
+    /// The repository; `None` if it does not exist (a push creates it), or must
+    /// look empty (referrers).
+    pub repository: Option<RepositoryFacts>,
 }
 
 /// Why there is no permit.

@@ -13,7 +13,7 @@ use super::password::{HashError, Hashed, Hasher, Password};
 use super::policy::Claim;
 use super::secret::{self, NoRandomness};
 use super::throttle::{Limited, Limits};
-use super::token::{Settings, Statement, Tokens};
+use super::token::{SERVICE, Settings, Statement, Tokens};
 use crate::domain::Username;
 use crate::metadata;
 use crate::metadata::{AccessToken, Account, Metadata, TokenKind, TokenOwner};
@@ -56,6 +56,7 @@ pub struct Options {
 }
 
 impl Default for Options {
+    #[expect(clippy::disallowed_methods, reason = "a clock has to come from somewhere; this is its one default")]
     fn default() -> Self {
         Self {
             jwt_secret: None,
@@ -82,7 +83,7 @@ pub struct Auth {
 pub(super) struct Core {
     pub(super) metadata: Metadata,
     pub(super) tokens: Tokens,
-    logins: Logins,
+    pub(super) logins: Logins,
     pub(super) refresh_lifetime: Duration,
     pub(super) registration: Registration,
     pub(super) claim: Claim,
@@ -91,7 +92,7 @@ pub(super) struct Core {
 
 /// Why there is no [`Auth`].
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub enum OpenError {
     /// The database did not give or keep the secret.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
@@ -157,8 +158,8 @@ impl Auth {
     /// Prepares keys and hashes.
     ///
     /// # Errors
-    /// [`SetupError`] says what is in the way.
-    pub async fn new(metadata: Metadata, options: Options) -> Result<Self, SetupError> {
+    /// [`OpenError`] says what is in the way.
+    pub async fn new(metadata: Metadata, options: Options) -> Result<Self, OpenError> {
         let secret = match options.jwt_secret {
             Some(secret) => secret,
             None => {
@@ -188,6 +189,11 @@ impl Auth {
             clock: options.clock,
         };
         Ok(Self { core: Arc::new(core) })
+    }
+
+    /// The `service` of challenges, which is the audience of tokens (R-CHL-05).
+    pub fn service(&self) -> &'static str {
+        SERVICE
     }
 
     /// Who sends that bearer token.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::gate::Rejection;
 use super::identity::Peer;
-use super::password::{Comparison, HashError, Hashed, Hasher, Password};
+use super::password::{Comparison, HashError, Hashed, Hasher, Memory, Password};
 use super::remembered::{Fingerprint, Remembered, Verdict};
 use super::secret::NoRandomness;
 use super::throttle::{Limits, Throttle, network};
@@ -35,7 +35,7 @@ const LONGEST: usize = 1024;
 pub(super) struct Logins {
     metadata: Metadata,
     hasher: Arc<Hasher>,
-    turns: Turns,
+    pub(super) turns: Turns<Memory>,
     remembered: Remembered,
     throttle: Throttle,
     flights: Mutex<HashMap<Fingerprint, Weak<Flight>>>,
@@ -94,8 +94,8 @@ impl Logins {
         let turn = self.turns.take(network(from)).await.map_err(|_| Rejection::Overloaded)?;
         let hasher = Arc::clone(&self.hasher);
         let job = move || {
-            let _turn = turn; // ends with the work, even if nobody waits for it any more
-            hasher.hash(&password)
+            let mut turn = turn; // ends with the work, even if nobody waits for it any more
+            hasher.hash_in(&password, &mut turn.tools)
         };
         Ok(task::spawn_blocking(job).await.map_err(|_| Rejection::Interrupted)??)
     }
@@ -141,8 +141,8 @@ impl Logins {
         let job = {
             let (hasher, text) = (Arc::clone(&self.hasher), SecretString::from(password));
             move || {
-                let _turn = turn;
-                compare_and_renew(&hasher, text.expose_secret(), hashed.as_ref())
+                let mut turn = turn;
+                compare_and_renew(&hasher, text.expose_secret(), hashed.as_ref(), &mut turn.tools)
             }
         };
         let (comparison, renewed) = task::spawn_blocking(job).await.map_err(|_| Rejection::Interrupted)??;
@@ -199,10 +199,11 @@ fn compare_and_renew(
     hasher: &Hasher,
     text: &str,
     hashed: Option<&Hashed>,
+    memory: &mut Memory,
 ) -> Result<(Comparison, Option<Hashed>), HashError> {
-    let comparison = hasher.compare(text, hashed)?;
+    let comparison = hasher.compare(text, hashed, memory)?;
     let renewed = match (comparison, Password::try_from(text)) {
-        (Comparison::RightButStale, Ok(password)) => Some(hasher.hash(&password)?),
+        (Comparison::RightButStale, Ok(password)) => Some(hasher.hash_in(&password, memory)?),
         _ => None,
     };
     Ok((comparison, renewed))

@@ -28,12 +28,14 @@ mod remembered;
 mod scopes;
 mod secret;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod token;
 mod turns;
 
 pub use check::{CatalogPage, CheckError, Permit};
-pub use gate::{Auth, Options, Registration, Rejection, SetupError};
+pub use gate::{Auth, OpenError, Options, Registration, Rejection};
 pub use identity::{Bearer, Caller, Credential, Identity, Peer, Robot, RobotName, RobotNameError};
 pub use issue::{IssueError, Issued};
 pub use password::{HashError, Hashed, Hasher, Password, PasswordError};
@@ -41,7 +43,6 @@ pub use policy::{Access, Claim, NamespaceAccess, Refusal};
 pub use scopes::{Scopes, TooManyScopes};
 pub use secret::{NewSecret, NoRandomness};
 pub use throttle::{Limit, Limits};
-pub use token::SERVICE;
 
 /// What [`Rejection`] and [`CheckError`] carry of the database; for rooms that do not know it.
 pub use crate::metadata::Error as MetadataError;

@@ -27,7 +27,7 @@ use crate::domain::{Actions, Resource, Scope};
 use crate::metadata::TokenId;
 
 /// The `service` of challenges and the audience of tokens (R-CHL-05).
-pub const SERVICE: &str = "distribution";
+pub(super) const SERVICE: &str = "distribution";
 
 /// Claim `iss`.
 const ISSUER: &str = "distribution";

@@ -131,7 +131,7 @@ async fn list(metadata: &Metadata, format: &Format) -> Result<(), Error> {
 async fn members(metadata: &Metadata, namespace: &Namespace) -> Result<Table<3>, Error> {
     let mut table = Table::new(["user", "role", "since"]);
     for member in
-        all(async |last: Option<&Member>, count| metadata.members(namespace, last.map(|last| last.user), count).await)
+        all(async |last: Option<&Member>, count| metadata.members(namespace, last.map(|last| &last.name), count).await)
             .await?
     {
         table.push([member.name.to_string(), member.role.to_string(), moment(member.since)]);

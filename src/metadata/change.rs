@@ -210,9 +210,7 @@ impl Writer {
         let done = match done {
             Ok(()) => self.commit().await,
             Err(error) => {
-                if self.execute(&ROLLBACK).await.is_err() {
-                    self.lose();
-                }
+                self.roll_back().await;
                 Err(error)
             }
         };
@@ -275,12 +273,21 @@ impl Writer {
         };
         if let Err(error) = committed {
             // Still open after a full disk; gone after worse, and so is our trust in the connection.
-            if matches!(error, Error::OutcomeUnknown(_)) || self.execute(&ROLLBACK).await.is_err() {
-                self.lose();
+            match error {
+                Error::OutcomeUnknown(_) => self.lose(),
+                _ => self.roll_back().await,
             }
             return Err(error);
         }
         Ok(())
+    }
+
+    async fn roll_back(&mut self) {
+        match self.execute(&ROLLBACK).await {
+            // A refused statement means that SQLite has rolled back by itself, as it does when the disk is full.
+            Ok(()) | Err(Error::Sql(_)) => {}
+            Err(_) => self.lose(),
+        }
     }
 }
 

@@ -42,6 +42,7 @@ mod push;
 mod referrers;
 mod repositories;
 mod settings;
+mod sweep;
 mod tags;
 mod tokens;
 mod transaction;
@@ -63,6 +64,7 @@ pub use origin::{Actor, Origin};
 pub use push::PushTarget;
 pub use referrers::ReferrerPage;
 pub use repositories::{Facts, RepositoryFacts, RepositoryId, RepositoryRecord};
+pub use sweep::{LinkCursor, Swept};
 pub use tokens::{AccessToken, CreateTokenError, NewToken, TokenHash, TokenId, TokenKind, TokenOwner};
 pub use users::{Account, CreateUserError, Credentials, NewUser, PasswordHash, UserId, UserRecord};
 

@@ -26,7 +26,7 @@ struct CreateUser {
 
 /// A user as the management API shows it.
 #[derive(Debug, Serialize)]
-pub struct UserView {
+pub(super) struct UserView {
     pub username: String,
     pub role: &'static str,
 }

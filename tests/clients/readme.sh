@@ -42,3 +42,4 @@ check "and is public" manifest
 equal "byte for byte what was pushed" "$(sha256sum <"$WORK/manifest.json")" "$(manifest | sha256sum)"
 layer=$(jq -r '.layers[0].digest' "$WORK/manifest.json")
 equal "with its file" "hello, world" "$(curl -fsS "http://127.0.0.1:$port/v2/alice/greeting/blobs/$layer")"
+no_faults "$WORK/registry.log"

@@ -131,14 +131,18 @@ async fn what_is_no_manifest_is_refused() {
         refused.push((what, IMAGE_MANIFEST, image(empty.clone(), json!([empty, bad]))));
         refused.push((what, IMAGE_INDEX, index(json!([bad]))));
     }
+    let mut accepted = Vec::new();
     for (what, media_type, body) in refused {
-        let put = alice.put(&format!("/v2/{app}/manifests/bad")).header("content-type", media_type).body(body.clone());
-        let reply = put.await;
-        assert_eq!((reply.status, &*reply.error_codes()[0]), (400, "MANIFEST_INVALID"), "{what}: {reply:?}");
         let by_digest = format!("/v2/{app}/manifests/{}", sha256(body.as_bytes()));
-        alice.put(&by_digest).header("content-type", media_type).body(body).await.is_error(400, "MANIFEST_INVALID");
+        for path in [format!("/v2/{app}/manifests/bad"), by_digest.clone()] {
+            let reply = alice.put(&path).header("content-type", media_type).body(body.clone()).await;
+            if reply.status != 400 || reply.error_codes() != ["MANIFEST_INVALID"] {
+                accepted.push(format!("{what}: {reply:?}"));
+            }
+        }
         alice.get(&by_digest).await.is_error(404, "MANIFEST_UNKNOWN");
     }
+    assert!(accepted.is_empty(), "{}", accepted.join("\n"));
     assert_eq!(alice.get(&format!("/v2/{app}/tags/list")).await.strings("tags"), [""; 0]);
 }
 

@@ -3,10 +3,12 @@
 
 mod accounts;
 mod blobs;
+mod faults;
 mod lists;
 mod manifests;
 mod namespaces;
 mod races;
+mod sweep;
 mod tokens;
 
 use std::future::Future;

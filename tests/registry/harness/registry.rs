@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -142,8 +142,25 @@ impl TestRegistry {
     }
 
     /// The directory that blobs and sessions are in.
-    pub(crate) fn root(&self) -> std::path::PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.directory.path().join("root")
+    }
+
+    /// The file that holds the bytes of a digest, for a test that damages it.
+    pub(crate) fn stored(&self, digest: &str) -> PathBuf {
+        let hex = digest.split_once(':').unwrap().1;
+        let mut open = vec![self.root()];
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else if path.file_name().unwrap().to_string_lossy().contains(hex) {
+                    return path;
+                }
+            }
+        }
+        panic!("no file for {digest} below {}", self.root().display());
     }
 
     /// Everything the server has logged.
