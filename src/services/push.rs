@@ -76,7 +76,11 @@ impl Push {
 
     /// No row names this file: it may go. If it cannot, it is an orphan that a sweep finds.
     async fn remove(&self, object: &ObjectName) {
-        if let Err(error) = self.store.delete(object).await {
+        let removed = match failpoint("push.superfluous") {
+            Ok(()) => self.store.delete(object).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = removed {
             tracing::warn!(%object, %error, "a superfluous file was left to the sweep");
         }
     }
