@@ -32,7 +32,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("authentication cannot be set up: {0}")]
-    Auth(#[from] auth::SetupError),
+    Auth(#[from] auth::OpenError),
     #[error("cannot listen on {address}: {source}; choose another with --host and --port")]
     Bind { address: SocketAddr, source: io::Error },
     #[error("cannot listen for signals: {0}")]

@@ -102,7 +102,7 @@ impl Push {
         // Where there is no source, what is linked here already still counts (R-MNT-07).
         let source = match from {
             Some(from) => match self.auth.check(&call.caller, Access::Pull, &from).await {
-                Ok(permit) => permit.repository(),
+                Ok(permit) => permit.repository.map(|found| found.id),
                 Err(CheckError::Refused(refusal @ Refusal::Challenge { insufficient_scope: true })) => {
                     let scope = mount_scopes(repository, &from);
                     return Err(Error::Refused { refusal, scope, repository: Some(repository.clone()) });
