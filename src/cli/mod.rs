@@ -16,6 +16,7 @@ mod serve;
 mod store;
 mod tokens;
 mod users;
+mod verify;
 
 use std::error::Error as _;
 use std::io;
@@ -125,6 +126,8 @@ enum Error {
     CreateToken(#[from] CreateTokenError),
     #[error(transparent)]
     RobotName(#[from] RobotNameError),
+    #[error("damaged blobs: {0}; a push of the same content heals each")]
+    Damaged(u64),
     #[error("there is no token {0}")]
     NoToken(i64),
 }

@@ -123,7 +123,8 @@ impl Life {
     pub(crate) fn live(&mut self) {
         // The first start, which makes everything, may be broken off as well.
         for _ in 0..self.random.below(3) {
-            Server::start_in_vain(&self.place, Duration::from_micros(self.random.below(150_000)));
+            let after = Duration::from_micros(self.random.below(150_000));
+            Server::start_in_vain(&self.place, after);
             self.tally.killed_starting += 1;
         }
         self.start_all(&BTreeMap::new());
@@ -179,7 +180,7 @@ impl Life {
         self.connect();
         let stop = Arc::new(AtomicBool::new(false));
         let checked = Arc::new(Barrier::new(self.plan.clients + 1));
-        thread::scope(|scope| {
+        let failure = thread::scope(|scope| {
             let workers: Vec<_> = self
                 .clients
                 .iter_mut()
@@ -223,13 +224,12 @@ impl Life {
                 }
             }
             stop.store(true, Ordering::Relaxed);
-            for worker in workers {
-                if let Err(panic) = worker.join() {
-                    self.keep(round, &death);
-                    std::panic::resume_unwind(panic);
-                }
-            }
+            workers.into_iter().filter_map(|worker| worker.join().err()).next()
         });
+        if let Some(panic) = failure {
+            self.keep(round, &death);
+            std::panic::resume_unwind(panic);
+        }
     }
 
     /// Says what is needed to look into a failure, and keeps the files.
@@ -254,7 +254,8 @@ impl Life {
             return;
         }
         if !environment.is_empty() && self.random.one_in(8) {
-            Server::start_in_vain(&self.place, Duration::from_micros(self.random.below(100_000)));
+            let after = Duration::from_micros(self.random.below(100_000));
+            Server::start_in_vain(&self.place, after);
             self.tally.killed_starting += 1;
         }
         let server = Server::start(&self.place, environment, &[]).or_else(|| {
