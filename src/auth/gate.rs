@@ -13,7 +13,7 @@ use super::password::{HashError, Hashed, Hasher, Password};
 use super::policy::Claim;
 use super::secret::{self, NoRandomness};
 use super::throttle::{Limited, Limits};
-use super::token::{Settings, Statement, Tokens};
+use super::token::{SERVICE, Settings, Statement, Tokens};
 use crate::domain::Username;
 use crate::metadata;
 use crate::metadata::{AccessToken, Account, Metadata, TokenKind, TokenOwner};
@@ -31,10 +31,6 @@ pub enum Registration {
 /// How identities are proved and what they may by default.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Claim `aud` of tokens and `service` of challenges.
-    pub service: Box<str>,
-    /// Claim `iss` of tokens.
-    pub issuer: Box<str>,
     /// What tokens are signed with; `None`: made up once and kept in the database.
     pub jwt_secret: Option<SecretString>,
     /// What they were signed with before.
@@ -60,10 +56,9 @@ pub struct Options {
 }
 
 impl Default for Options {
+    #[expect(clippy::disallowed_methods, reason = "a clock has to come from somewhere; this is its one default")]
     fn default() -> Self {
         Self {
-            service: "distribution".into(),
-            issuer: "distribution".into(),
             jwt_secret: None,
             jwt_previous_secret: None,
             jwt_lifetime: Duration::from_secs(3600),
@@ -88,8 +83,7 @@ pub struct Auth {
 pub(super) struct Core {
     pub(super) metadata: Metadata,
     pub(super) tokens: Tokens,
-    logins: Logins,
-    pub(super) service: Box<str>,
+    pub(super) logins: Logins,
     pub(super) refresh_lifetime: Duration,
     pub(super) registration: Registration,
     pub(super) claim: Claim,
@@ -174,8 +168,6 @@ impl Auth {
             }
         };
         let tokens = Tokens::new(&Settings {
-            issuer: &options.issuer,
-            service: &options.service,
             lifetime: options.jwt_lifetime,
             secret: &secret,
             previous: options.jwt_previous_secret.as_ref(),
@@ -191,7 +183,6 @@ impl Auth {
             metadata,
             tokens,
             logins,
-            service: options.service,
             refresh_lifetime: options.refresh_lifetime,
             registration: options.registration,
             claim: options.claim,
@@ -201,8 +192,8 @@ impl Auth {
     }
 
     /// The `service` of challenges, which is the audience of tokens (R-CHL-05).
-    pub fn service(&self) -> &str {
-        &self.core.service
+    pub fn service(&self) -> &'static str {
+        SERVICE
     }
 
     /// Who sends that bearer token.
@@ -235,6 +226,18 @@ impl Auth {
     /// [`Rejection`].
     pub async fn refresh(&self, token: &str, peer: &Peer) -> Result<Caller, Rejection> {
         counted("refresh_token", self.core.refresh(token, peer).await)
+    }
+
+    /// Whether that is the user's password, and nothing that may stand in for it.
+    /// Counted and written down as a login, since it can be guessed at like one.
+    ///
+    /// # Errors
+    /// [`Rejection::Invalid`] if it is not.
+    pub async fn confirm(&self, user: &Username, password: &str, peer: &Peer) -> Result<Account, Rejection> {
+        let outcome = self.core.logins.check(user, password, peer).await;
+        let result = outcome.as_ref().map_or_else(Rejection::result, |_| "success");
+        metrics::counter!("registry_auth_attempts_total", "method" => "password", "result" => result).increment(1);
+        outcome
     }
 
     /// Hashes a new password, in turn with the others.
@@ -305,15 +308,22 @@ impl Core {
     }
 
     async fn password(&self, user: &str, password: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        // Nobody has a name outside the grammar, so that saying so at once tells nothing.
-        let user = user.parse::<Username>().map_err(|_| Rejection::Invalid)?;
+        let Ok(user) = user.parse::<Username>() else {
+            // Nobody has a name outside the grammar, so that saying so at once tells nothing.
+            return Err(self.logins.refuse(None, "password", peer).await);
+        };
         let account = self.logins.check(&user, password, peer).await?;
         Ok(Caller::new(Identity::User(account), None, Bearer::Absent))
     }
 
     async fn secret(&self, kind: TokenKind, user: &str, secret: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        let outcome = self.owner_of(kind, user, secret).await;
-        self.settle(outcome, user, peer).await
+        match self.owner_of(kind, user, secret).await {
+            Err(Rejection::Invalid) => {
+                let named = user.parse::<Username>().is_ok() || user.parse::<RobotName>().is_ok();
+                Err(self.logins.refuse(named.then_some(user), "access token", peer).await)
+            }
+            outcome => outcome,
+        }
     }
 
     async fn owner_of(&self, kind: TokenKind, user: &str, secret: &str) -> Result<Caller, Rejection> {
@@ -334,8 +344,10 @@ impl Core {
     }
 
     async fn refresh(&self, secret: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        let outcome = self.user_of_refresh(secret).await;
-        self.settle(outcome, "", peer).await
+        match self.user_of_refresh(secret).await {
+            Err(Rejection::Invalid) => Err(self.logins.refuse(None, "refresh token", peer).await),
+            outcome => outcome,
+        }
     }
 
     async fn user_of_refresh(&self, secret: &str) -> Result<Caller, Rejection> {
@@ -350,15 +362,6 @@ impl Core {
         self.note_use(&token).await;
         let credential = Credential { id: token.id, grants: token.grants.into() };
         Ok(Caller::new(Identity::User(account), Some(credential), Bearer::Absent))
-    }
-
-    /// Counts and writes down a secret that nobody has. Good ones are never held up.
-    async fn settle(&self, outcome: Result<Caller, Rejection>, user: &str, peer: &Peer) -> Result<Caller, Rejection> {
-        if matches!(outcome, Err(Rejection::Invalid)) {
-            self.logins.unknown_secret(peer)?;
-            self.logins.write_down(user, "access token", peer).await;
-        }
-        outcome
     }
 
     /// The token, if there is one and its time is not over.
@@ -393,6 +396,6 @@ fn robot(token: &AccessToken) -> Result<Robot, Rejection> {
 
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Auth").field("service", &self.core.service).finish_non_exhaustive()
+        f.debug_struct("Auth").finish_non_exhaustive()
     }
 }

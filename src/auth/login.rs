@@ -18,13 +18,13 @@ use tokio::time::Instant;
 
 use super::gate::Rejection;
 use super::identity::Peer;
-use super::password::{Comparison, HashError, Hashed, Hasher, Password};
+use super::password::{Comparison, HashError, Hashed, Hasher, Memory, Password};
 use super::remembered::{Fingerprint, Remembered, Verdict};
 use super::secret::NoRandomness;
 use super::throttle::{Limits, Throttle, network};
 use super::turns::Turns;
 use crate::domain::Username;
-use crate::metadata::{Account, Actor, AuditAction, AuditEntry, Metadata, Outcome};
+use crate::metadata::{Account, Actor, AuditAction, AuditEntry, Metadata, Outcome, PasswordHash};
 
 /// Hashes waiting behind one address, and in all. At 14 ms each and two at a
 /// time, the last of the longest line waits for two seconds, and of all for seven.
@@ -35,7 +35,7 @@ const LONGEST: usize = 1024;
 pub(super) struct Logins {
     metadata: Metadata,
     hasher: Arc<Hasher>,
-    turns: Turns,
+    pub(super) turns: Turns<Memory>,
     remembered: Remembered,
     throttle: Throttle,
     flights: Mutex<HashMap<Fingerprint, Weak<Flight>>>,
@@ -65,12 +65,13 @@ impl Logins {
     /// The account of that name and password.
     pub(super) async fn check(&self, user: &Username, password: &str, peer: &Peer) -> Result<Account, Rejection> {
         if !(Password::MIN_LEN..=Password::MAX_LEN).contains(&password.len()) {
-            return Err(Rejection::Invalid); // nobody's, and so no hint at whose
+            return Err(self.refuse(Some(user.as_str()), "password", peer).await); // nobody's, and so no hint at whose
         }
         let credential = self.remembered.fingerprint(user, password);
         match self.remembered.verdict(&credential, Instant::now()) {
             Some(Verdict::Right(epoch)) => match self.metadata.account(user).await? {
-                Some(account) if account.epoch == epoch && !account.disabled => return Ok(account),
+                Some(account) if account.epoch == epoch && account.disabled => return Err(Rejection::Invalid),
+                Some(account) if account.epoch == epoch => return Ok(account),
                 _ => {}
             },
             Some(Verdict::Wrong(epoch)) => {
@@ -93,23 +94,28 @@ impl Logins {
         let turn = self.turns.take(network(from)).await.map_err(|_| Rejection::Overloaded)?;
         let hasher = Arc::clone(&self.hasher);
         let job = move || {
-            let _turn = turn; // ends with the work, even if nobody waits for it any more
-            hasher.hash(&password)
+            let mut turn = turn; // ends with the work, even if nobody waits for it any more
+            hasher.hash_in(&password, &mut turn.tools)
         };
         Ok(task::spawn_blocking(job).await.map_err(|_| Rejection::Interrupted)??)
     }
 
-    /// Counts a secret that nobody has.
-    pub(super) fn unknown_secret(&self, peer: &Peer) -> Result<(), Rejection> {
-        Ok(self.throttle.unknown_secret(peer.address, Instant::now())?)
+    /// Refuses what costs no hash: counts it for its address, and writes it down
+    /// unless there were too many. Nobody with good credentials is held up by it.
+    pub(super) async fn refuse(&self, user: Option<&str>, method: &str, peer: &Peer) -> Rejection {
+        if let Err(limited) = self.throttle.unknown_secret(peer.address, Instant::now()) {
+            return limited.into();
+        }
+        self.write_down(user, method, peer).await;
+        Rejection::Invalid
     }
 
-    /// Writes a failed login down; the limits bound how many there are.
-    pub(super) async fn write_down(&self, user: &str, method: &str, peer: &Peer) {
+    /// Writes a failed login to the audit log; the limits bound how many there are.
+    async fn write_down(&self, user: Option<&str>, detail: &str, peer: &Peer) {
         let entry = AuditEntry {
             action: AuditAction::Login,
-            target: format!("user:{user}"),
-            detail: Some(method.to_owned()),
+            target: user.map_or_else(|| "unknown".to_owned(), |user| format!("user:{user}")),
+            detail: Some(detail.to_owned()),
             outcome: Outcome::Failure,
         };
         if let Err(error) = self.metadata.audit(entry, peer.origin(Actor::Anonymous)).await {
@@ -135,8 +141,8 @@ impl Logins {
         let job = {
             let (hasher, text) = (Arc::clone(&self.hasher), SecretString::from(password));
             move || {
-                let _turn = turn;
-                compare_and_renew(&hasher, text.expose_secret(), hashed.as_ref())
+                let mut turn = turn;
+                compare_and_renew(&hasher, text.expose_secret(), hashed.as_ref(), &mut turn.tools)
             }
         };
         let (comparison, renewed) = task::spawn_blocking(job).await.map_err(|_| Rejection::Interrupted)??;
@@ -147,7 +153,11 @@ impl Logins {
                 if let Some(renewed) = renewed {
                     self.renew(&stored.account, stored.password_hash, renewed).await;
                 }
-                Ok(Some(stored.account).filter(|account| !account.disabled))
+                if stored.account.disabled {
+                    self.write_down(Some(user.as_str()), "password, account disabled", peer).await;
+                    return Ok(None);
+                }
+                Ok(Some(stored.account))
             }
             stored => {
                 if comparison == Comparison::OtherPepper {
@@ -155,13 +165,13 @@ impl Logins {
                 }
                 self.throttle.failed(user, from, Instant::now());
                 self.remembered.wrong(credential, stored.map(|stored| stored.account.epoch), Instant::now());
-                self.write_down(user.as_str(), "password", peer).await;
+                self.write_down(Some(user.as_str()), "password", peer).await;
                 Ok(None)
             }
         }
     }
 
-    async fn renew(&self, account: &Account, old: crate::metadata::PasswordHash, new: Hashed) {
+    async fn renew(&self, account: &Account, old: PasswordHash, new: Hashed) {
         if let Err(error) = self.metadata.rehash(account.id, old, new.hash, new.pepper_id).await {
             tracing::warn!(%error, user = %account.name, "a password hash could not be renewed");
         }
@@ -189,10 +199,11 @@ fn compare_and_renew(
     hasher: &Hasher,
     text: &str,
     hashed: Option<&Hashed>,
+    memory: &mut Memory,
 ) -> Result<(Comparison, Option<Hashed>), HashError> {
-    let comparison = hasher.compare(text, hashed)?;
+    let comparison = hasher.compare(text, hashed, memory)?;
     let renewed = match (comparison, Password::try_from(text)) {
-        (Comparison::RightButStale, Ok(password)) => Some(hasher.hash(&password)?),
+        (Comparison::RightButStale, Ok(password)) => Some(hasher.hash_in(&password, memory)?),
         _ => None,
     };
     Ok((comparison, renewed))

@@ -10,7 +10,7 @@ use super::policy::{
 use crate::domain::{Action, Actions, Role, Visibility};
 
 /// Columns: the place.
-const PLACES: [(Option<Visibility>, bool, Claim); 6] = [
+pub(super) const PLACES: [(Option<Visibility>, bool, Claim); 6] = [
     (Some(Visibility::Public), true, Claim::Users),
     (Some(Visibility::Internal), true, Claim::Users),
     (Some(Visibility::Private), true, Claim::Users),
@@ -22,14 +22,14 @@ const PLACES: [(Option<Visibility>, bool, Claim); 6] = [
 /// A row: who asks, and for each place the answers to pull, push, delete, manage, referrers.
 /// `+` yes · `e` yes, but it looks empty · `c` 401 · `s` 401 insufficient_scope · `d` 403 · `h` 404 ·
 /// `.....` cannot be: nobody is a member of a namespace that is nobody's.
-type Row = (Asker, Option<Role>, Reach, [&'static str; 6]);
+pub(super) type Row = (Asker, Option<Role>, Reach, [&'static str; 6]);
 
 const NONE: Reach = Reach::Granted(Actions::NONE);
 const WHOLE: Reach = Reach::Whole;
 
 /// Basic credentials, or nothing at all: design §8.
 #[rustfmt::skip]
-const WITHOUT_TOKEN: [Row; 8] = [
+pub(super) const WITHOUT_TOKEN: [Row; 8] = [
     //                                             public   internal private  absent   unclaimed admins only
     (Asker::Anonymous, None,               WHOLE, ["+ccc+", "ccccc", "ccccc", "ccccc", "ccccc", "ccccc"]),
     (Asker::User,      None,               WHOLE, ["+ddd+", "+ddd+", "hdhhe", "hdhhe", "h+hhe", "hdhhe"]),
@@ -43,12 +43,12 @@ const WITHOUT_TOKEN: [Row; 8] = [
 
 /// A token without scopes: the same, but whoever is nobody has shown a token.
 #[rustfmt::skip]
-const UNSCOPED_ANONYMOUS: Row =
+pub(super) const UNSCOPED_ANONYMOUS: Row =
     (Asker::Anonymous, None,               WHOLE, ["+sss+", "sssss", "sssss", "sssss", "sssss", "sssss"]);
 
 /// A token whose scopes cover the access.
 #[rustfmt::skip]
-const COVERED: [Row; 8] = [
+pub(super) const COVERED: [Row; 8] = [
     (Asker::Anonymous, None,               WHOLE, ["+sss+", "sssss", "sssss", "sssss", "sssss", "sssss"]),
     (Asker::User,      None,               WHOLE, ["+dds+", "+dds+", "hdhse", "hdhse", "h+hse", "hdhse"]),
     (Asker::User,      Some(Role::Reader), WHOLE, ["+dds+", "+dds+", "+dds+", "hdhse", ".....", "....."]),
@@ -61,7 +61,7 @@ const COVERED: [Row; 8] = [
 
 /// A token with scopes, but without this one.
 #[rustfmt::skip]
-const NOT_COVERED: [Row; 8] = [
+pub(super) const NOT_COVERED: [Row; 8] = [
     (Asker::Anonymous, None,               WHOLE, ["sssss", "sssss", "sssss", "sssss", "sssss", "sssss"]),
     (Asker::User,      None,               WHOLE, ["sddss", "sddss", "hdhse", "hdhse", "sshss", "hdhse"]),
     (Asker::User,      Some(Role::Reader), WHOLE, ["sddss", "sddss", "sddss", "hdhse", ".....", "....."]),
@@ -74,7 +74,7 @@ const NOT_COVERED: [Row; 8] = [
 
 /// Access tokens whose grants name some actions here, or none.
 #[rustfmt::skip]
-fn granted() -> Vec<Row> {
+pub(super) fn granted() -> Vec<Row> {
     let granted = |actions: &[Action]| Reach::Granted(actions.iter().copied().collect());
     let (pull, push, delete) = (Action::Pull, Action::Push, Action::Delete);
     vec![
@@ -94,7 +94,11 @@ fn granted() -> Vec<Row> {
 }
 
 fn letter(access: Access, case: &Case) -> char {
-    match decide(access, case) {
+    letter_of(decide(access, case))
+}
+
+pub(super) fn letter_of(answer: Result<Sight, Refusal>) -> char {
+    match answer {
         Ok(Sight::Clear) => '+',
         Ok(Sight::Blank) => 'e',
         Err(Refusal::Challenge { insufficient_scope: false }) => 'c',
@@ -105,7 +109,8 @@ fn letter(access: Access, case: &Case) -> char {
 }
 
 /// In the order of a row's letters.
-const ACCESSES: [Access; 5] = [Access::Pull, Access::Push, Access::Delete, Access::Manage, Access::Referrers];
+pub(super) const ACCESSES: [Access; 5] =
+    [Access::Pull, Access::Push, Access::Delete, Access::Manage, Access::Referrers];
 
 /// Looks at every cell of the rows, for accesses of which the token says what it should; returns how many.
 fn look(rows: &[Row], token: Token, applies: impl Fn(Access) -> bool) -> usize {
@@ -124,11 +129,11 @@ fn look(rows: &[Row], token: Token, applies: impl Fn(Access) -> bool) -> usize {
     looked
 }
 
-fn every_set_of_actions() -> impl Iterator<Item = Actions> {
+pub(super) fn every_set_of_actions() -> impl Iterator<Item = Actions> {
     (0..8).map(|bits| Action::ALL.into_iter().filter(|&action| bits & (1 << action as u8) != 0).collect())
 }
 
-fn covers(scope: Actions, access: Access) -> bool {
+pub(super) fn covers(scope: Actions, access: Access) -> bool {
     match access {
         Access::Pull | Access::Referrers => scope.contains(Action::Pull),
         Access::Push => scope.contains(Action::Push),

@@ -14,6 +14,8 @@
 //! that asks itself, and one algorithm is one that nobody can be talked out of.
 
 mod check;
+#[cfg(test)]
+mod forgeries;
 mod gate;
 mod identity;
 mod issue;
@@ -26,6 +28,8 @@ mod remembered;
 mod scopes;
 mod secret;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod token;
 mod turns;
@@ -39,3 +43,6 @@ pub use policy::{Access, Claim, NamespaceAccess, Refusal};
 pub use scopes::{Scopes, TooManyScopes};
 pub use secret::{NewSecret, NoRandomness};
 pub use throttle::{Limit, Limits};
+
+/// What [`Rejection`] and [`CheckError`] carry of the database; for rooms that do not know it.
+pub use crate::metadata::Error as MetadataError;

@@ -10,12 +10,11 @@
 
 use std::fmt;
 
-use argon2::password_hash::phc;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::secret;
+use super::secret::{self, NoRandomness};
 use crate::metadata::PasswordHash;
 
 /// A password as a user may choose it.
@@ -94,12 +93,36 @@ impl Comparison {
 /// Why a password was neither hashed nor compared.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
-    /// argon2 refused, for want of memory or of randomness.
-    #[error("hashing a password failed: {0}")]
-    Argon2(argon2::Error),
-    /// The hash is not one.
-    #[error("a stored password hash cannot be read: {0}")]
-    Phc(argon2::password_hash::Error),
+    /// argon2 refused.
+    #[error("hashing a password failed")]
+    Argon2(#[source] argon2::Error),
+    /// No salt could be made.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The hash is not one, or of something else.
+    #[error("a stored password hash cannot be read")]
+    Phc(#[source] argon2::password_hash::Error),
+}
+
+/// What hashing is done in: 19 MiB, worth keeping from one hash to the next.
+#[derive(Default)]
+pub(super) struct Memory(Vec<Block>);
+
+/// Blocks of 1 KiB that are asked for at least. glibc maps whatever is larger
+/// than 32 MiB on its own and unmaps it when it is freed; anything smaller it
+/// may keep, once for each of its arenas. What is not touched costs nothing.
+const MAPPED: usize = 33 * 1024;
+
+impl Memory {
+    fn blocks(&mut self, count: usize) -> &mut [Block] {
+        if self.0.capacity() < count {
+            self.0 = Vec::with_capacity(count.max(MAPPED));
+        }
+        if self.0.len() < count {
+            self.0.resize(count, Block::new());
+        }
+        &mut self.0[..count]
+    }
 }
 
 /// Hashes and compares, with one pepper or none.
@@ -111,14 +134,16 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// A hasher with that pepper. Costs two hashes.
+    /// A hasher with that pepper. Costs a hash or two.
     ///
     /// # Errors
     /// [`HashError`] if argon2 refuses.
     pub fn new(pepper: Option<SecretString>) -> Result<Self, HashError> {
-        let pepper_id = pepper.as_ref().map(pepper_id).transpose()?;
-        let mut hasher = Self { pepper, pepper_id, nobody: Hashed { hash: PasswordHash::new(""), pepper_id: None } };
-        hasher.nobody = hasher.hash_text("nobody has this password")?;
+        let mut memory = Memory::default();
+        let pepper_id = pepper.as_ref().map(|pepper| pepper_id(pepper, &mut memory)).transpose()?;
+        let nobody = Hashed { hash: PasswordHash::new(""), pepper_id: None };
+        let mut hasher = Self { pepper, pepper_id, nobody };
+        hasher.nobody = hasher.hash_text("nobody has this password", &mut memory)?;
         Ok(hasher)
     }
 
@@ -127,64 +152,104 @@ impl Hasher {
     /// # Errors
     /// [`HashError`] if argon2 refuses.
     pub fn hash(&self, password: &Password) -> Result<Hashed, HashError> {
-        self.hash_text(password.expose())
+        self.hash_in(password, &mut Memory::default())
+    }
+
+    /// The same, in memory that is there already.
+    pub(super) fn hash_in(&self, password: &Password, memory: &mut Memory) -> Result<Hashed, HashError> {
+        self.hash_text(password.expose(), memory)
     }
 
     /// Whether the text is the password of that hash; without one, takes as long to say no.
-    ///
-    /// # Errors
-    /// [`HashError`] if the hash cannot be read.
-    pub(super) fn compare(&self, text: &str, hashed: Option<&Hashed>) -> Result<Comparison, HashError> {
+    pub(super) fn compare(
+        &self,
+        text: &str,
+        hashed: Option<&Hashed>,
+        memory: &mut Memory,
+    ) -> Result<Comparison, HashError> {
         let Some(hashed) = hashed else {
-            self.matches(text, &self.nobody)?;
+            self.matches(text, &self.nobody, memory)?;
             return Ok(Comparison::Wrong);
         };
         if hashed.pepper_id.is_some() && hashed.pepper_id != self.pepper_id {
-            self.matches(text, &self.nobody)?;
+            self.matches(text, &self.nobody, memory)?;
             return Ok(Comparison::OtherPepper);
         }
-        match self.matches(text, hashed)? {
+        match self.matches(text, hashed, memory)? {
             None => Ok(Comparison::Wrong),
             Some(current) if current && hashed.pepper_id == self.pepper_id => Ok(Comparison::Right),
             Some(_) => Ok(Comparison::RightButStale),
         }
     }
 
-    fn hash_text(&self, text: &str) -> Result<Hashed, HashError> {
-        let hash = argon2(self.pepper.as_ref())?.hash_password(text.as_bytes()).map_err(HashError::Phc)?;
-        Ok(Hashed { hash: PasswordHash::new(hash.to_string()), pepper_id: self.pepper_id.clone() })
+    fn hash_text(&self, text: &str, memory: &mut Memory) -> Result<Hashed, HashError> {
+        let salt: [u8; 16] = secret::random_bytes()?;
+        let params = Params::default();
+        let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+        let argon2 = argon2(Algorithm::Argon2id, Version::V0x13, params.clone(), self.pepper.as_ref())?;
+        fill(&argon2, text.as_bytes(), &salt, &mut output, memory)?;
+        let phc = phc::PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&params).map_err(HashError::Phc)?,
+            salt: Some(Salt::new(&salt).map_err(unreadable)?),
+            hash: Some(Output::new(&output).map_err(unreadable)?),
+        };
+        Ok(Hashed { hash: PasswordHash::new(phc.to_string()), pepper_id: self.pepper_id.clone() })
     }
 
     /// If the text is the password of the hash: whether the hash is one as we make them now.
-    fn matches(&self, text: &str, hashed: &Hashed) -> Result<Option<bool>, HashError> {
-        let phc = phc::PasswordHash::new(hashed.hash.as_str()).map_err(|error| HashError::Phc(error.into()))?;
+    fn matches(&self, text: &str, hashed: &Hashed, memory: &mut Memory) -> Result<Option<bool>, HashError> {
+        let phc = phc::PasswordHash::new(hashed.hash.as_str()).map_err(unreadable)?;
+        let algorithm = Algorithm::try_from(phc.algorithm.as_str()).map_err(HashError::Phc)?;
+        let version = Version::try_from(phc.version.unwrap_or(Version::V0x13.into())).map_err(HashError::Argon2)?;
+        let params = Params::try_from(&phc).map_err(HashError::Phc)?;
+        let (Some(salt), Some(expected)) = (phc.salt, phc.hash) else {
+            return Err(HashError::Phc(argon2::password_hash::Error::SaltInvalid));
+        };
         let pepper = self.pepper.as_ref().filter(|_| hashed.pepper_id.is_some());
-        match argon2(pepper)?.verify_password(text.as_bytes(), &phc) {
-            Ok(()) => Ok(Some(is_current(&phc)?)),
-            Err(argon2::password_hash::Error::PasswordInvalid) => Ok(None),
-            Err(error) => Err(HashError::Phc(error)),
-        }
+        let mut output = [0; Output::MAX_LENGTH];
+        let output = &mut output[..expected.len()];
+        fill(&argon2(algorithm, version, params.clone(), pepper)?, text.as_bytes(), &salt, output, memory)?;
+        // `Output` compares in constant time.
+        let same = Output::new(output).map_err(unreadable)? == expected;
+        let ours = Params::default();
+        let costs_the_same =
+            params.m_cost() == ours.m_cost() && params.t_cost() == ours.t_cost() && params.p_cost() == ours.p_cost();
+        Ok(same.then_some(algorithm == Algorithm::Argon2id && version == Version::V0x13 && costs_the_same))
     }
 }
 
-fn is_current(phc: &phc::PasswordHash) -> Result<bool, HashError> {
-    let (theirs, ours) = (Params::try_from(phc).map_err(HashError::Phc)?, Params::default());
-    let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
-    let version = phc.version == Some(Version::V0x13.into());
-    Ok(version && phc.algorithm == Algorithm::Argon2id.ident() && cost(&theirs) == cost(&ours))
+fn argon2(
+    algorithm: Algorithm,
+    version: Version,
+    params: Params,
+    pepper: Option<&SecretString>,
+) -> Result<Argon2<'_>, HashError> {
+    let secret = pepper.map_or(&[][..], |pepper| pepper.expose_secret().as_bytes());
+    Argon2::new_with_secret(secret, algorithm, version, params).map_err(HashError::Argon2)
 }
 
-fn argon2(pepper: Option<&SecretString>) -> Result<Argon2<'_>, HashError> {
-    let secret = pepper.map_or(&[][..], |pepper| pepper.expose_secret().as_bytes());
-    Argon2::new_with_secret(secret, Algorithm::Argon2id, Version::V0x13, Params::default()).map_err(HashError::Argon2)
+fn fill(
+    argon2: &Argon2<'_>,
+    text: &[u8],
+    salt: &[u8],
+    output: &mut [u8],
+    memory: &mut Memory,
+) -> Result<(), HashError> {
+    let blocks = memory.blocks(argon2.params().block_count());
+    argon2.hash_password_into_with_memory(text, salt, output, blocks).map_err(HashError::Argon2)
+}
+
+fn unreadable(error: phc::Error) -> HashError {
+    HashError::Phc(error.into())
 }
 
 /// Tells peppers apart: 32 bits, which many peppers share, of a hash as slow as a password's.
-fn pepper_id(pepper: &SecretString) -> Result<Box<str>, HashError> {
+fn pepper_id(pepper: &SecretString, memory: &mut Memory) -> Result<Box<str>, HashError> {
     let mut id = [0; 4];
-    argon2(None)?
-        .hash_password_into(pepper.expose_secret().as_bytes(), b"id of a pepper", &mut id)
-        .map_err(HashError::Argon2)?;
+    let argon2 = argon2(Algorithm::Argon2id, Version::V0x13, Params::default(), None)?;
+    fill(&argon2, pepper.expose_secret().as_bytes(), b"id of a pepper", &mut id, memory)?;
     Ok(id.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
 }
 
@@ -197,6 +262,7 @@ impl fmt::Debug for Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use argon2::password_hash::PasswordHasher;
 
     fn password(text: &str) -> Password {
         Password::try_from(text).unwrap()
@@ -204,6 +270,10 @@ mod tests {
 
     fn peppered(pepper: &str) -> Hasher {
         Hasher::new(Some(pepper.into())).unwrap()
+    }
+
+    fn compare(hasher: &Hasher, text: &str, hashed: Option<&Hashed>) -> Result<Comparison, HashError> {
+        hasher.compare(text, hashed, &mut Memory::default())
     }
 
     #[test]
@@ -221,10 +291,10 @@ mod tests {
         let (one, two) = (hasher.hash(&password("correct")).unwrap(), hasher.hash(&password("correct")).unwrap());
         assert!(one.hash != two.hash);
         assert!(one.hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert_eq!(hasher.compare("correct", Some(&one)).unwrap(), Comparison::Right);
-        assert_eq!(hasher.compare("Correct", Some(&one)).unwrap(), Comparison::Wrong);
-        assert_eq!(hasher.compare("correct", None).unwrap(), Comparison::Wrong);
-        assert_eq!(hasher.compare("nobody has this password", None).unwrap(), Comparison::Wrong);
+        assert_eq!(compare(&hasher, "correct", Some(&one)).unwrap(), Comparison::Right);
+        assert_eq!(compare(&hasher, "Correct", Some(&one)).unwrap(), Comparison::Wrong);
+        assert_eq!(compare(&hasher, "correct", None).unwrap(), Comparison::Wrong);
+        assert_eq!(compare(&hasher, "nobody has this password", None).unwrap(), Comparison::Wrong);
     }
 
     #[test]
@@ -233,11 +303,11 @@ mod tests {
             (Hasher::new(None).unwrap(), peppered("0123456789abcdef"), peppered("another pepper!!"));
         let without = plain.hash(&password("correct")).unwrap();
         let with = first.hash(&password("correct")).unwrap();
-        assert_eq!(first.compare("correct", Some(&without)).unwrap(), Comparison::RightButStale);
-        assert_eq!(first.compare("wrong!", Some(&without)).unwrap(), Comparison::Wrong);
-        assert_eq!(first.compare("correct", Some(&with)).unwrap(), Comparison::Right);
-        assert_eq!(second.compare("correct", Some(&with)).unwrap(), Comparison::OtherPepper);
-        assert_eq!(plain.compare("correct", Some(&with)).unwrap(), Comparison::OtherPepper);
+        assert_eq!(compare(&first, "correct", Some(&without)).unwrap(), Comparison::RightButStale);
+        assert_eq!(compare(&first, "wrong!", Some(&without)).unwrap(), Comparison::Wrong);
+        assert_eq!(compare(&first, "correct", Some(&with)).unwrap(), Comparison::Right);
+        assert_eq!(compare(&second, "correct", Some(&with)).unwrap(), Comparison::OtherPepper);
+        assert_eq!(compare(&plain, "correct", Some(&with)).unwrap(), Comparison::OtherPepper);
         assert_ne!(first.pepper_id, second.pepper_id);
         assert_eq!(first.pepper_id, peppered("0123456789abcdef").pepper_id, "the same after a restart");
     }
@@ -248,8 +318,26 @@ mod tests {
         let old = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
         let hash = PasswordHash::new(old.hash_password(b"correct").unwrap().to_string());
         let hashed = Hashed { hash, pepper_id: None };
-        assert_eq!(hasher.compare("correct", Some(&hashed)).unwrap(), Comparison::RightButStale);
-        assert_eq!(hasher.compare("wrong!", Some(&hashed)).unwrap(), Comparison::Wrong);
+        assert_eq!(compare(&hasher, "correct", Some(&hashed)).unwrap(), Comparison::RightButStale);
+        assert_eq!(compare(&hasher, "wrong!", Some(&hashed)).unwrap(), Comparison::Wrong);
+    }
+
+    /// Others can read our hashes, and we theirs; in memory that was used before.
+    #[test]
+    fn a_hash_is_what_argon2_itself_makes_of_it() {
+        use argon2::password_hash::PasswordVerifier;
+        let pepper = b"0123456789abcdef";
+        let reference =
+            Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, Params::default()).unwrap();
+        let (ours, mut memory) = (peppered("0123456789abcdef"), Memory::default());
+        let hashed = ours.hash_in(&password("correct"), &mut memory).unwrap();
+        let phc = phc::PasswordHash::new(hashed.hash.as_str()).unwrap();
+        reference.verify_password(b"correct", &phc).unwrap();
+        let theirs = PasswordHash::new(reference.hash_password(b"correct").unwrap().to_string());
+        let theirs = Hashed { hash: theirs, pepper_id: ours.pepper_id.clone() };
+        assert_eq!(ours.compare("correct", Some(&theirs), &mut memory).unwrap(), Comparison::Right);
+        assert_eq!(ours.compare("Correct", Some(&theirs), &mut memory).unwrap(), Comparison::Wrong);
+        assert!(memory.0.capacity() * 1024 > 32 * 1024 * 1024, "so that it is given back");
     }
 
     #[test]

@@ -67,9 +67,14 @@ pub(super) fn hash(secret: &str) -> TokenHash {
 
 /// So many random bytes, as text that needs no quoting.
 pub(super) fn random<const BYTES: usize>() -> Result<String, NoRandomness> {
+    Ok(URL_SAFE_NO_PAD.encode(random_bytes::<BYTES>()?))
+}
+
+/// So many random bytes.
+pub(super) fn random_bytes<const BYTES: usize>() -> Result<[u8; BYTES], NoRandomness> {
     let mut bytes = [0; BYTES];
     SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
+    Ok(bytes)
 }
 
 impl fmt::Debug for NewSecret {

@@ -86,6 +86,9 @@ type Pair = (Username, IpAddr);
 pub(super) struct Throttle {
     accounts: Buckets<Username>,
     addresses: Buckets<IpAddr>,
+    /// Addresses again, for what is no guess at an account: a job whose token was
+    /// revoked is not to keep people from logging in beside it.
+    secrets: Buckets<IpAddr>,
     pairs: Buckets<Pair>,
     known: Cache<Pair, ()>,
 }
@@ -96,6 +99,7 @@ impl Throttle {
         Self {
             accounts: Buckets::new(limits.account),
             addresses: Buckets::new(limits.address),
+            secrets: Buckets::new(limits.address),
             pairs: Buckets::new(limits.account),
             known: Cache::new(KEPT),
         }
@@ -136,16 +140,16 @@ impl Throttle {
         self.known.insert((account.clone(), network(address)), ());
     }
 
-    /// Counts a token that nobody has; there is no account to count it for.
+    /// Counts what is no guess at an account: an unknown token, a malformed name.
     ///
     /// # Errors
     /// [`Limited`] if the address has sent too many.
     pub(super) fn unknown_secret(&self, address: IpAddr, now: Instant) -> Result<(), Limited> {
         let address = network(address);
-        if let Some(retry_after) = self.addresses.wait(&address, now) {
+        if let Some(retry_after) = self.secrets.wait(&address, now) {
             return Err(Limited { scope: Scope::Address, retry_after });
         }
-        self.addresses.count(address, now);
+        self.secrets.count(address, now);
         Ok(())
     }
 }
@@ -253,6 +257,17 @@ mod tests {
         assert!(throttle.check(&user("x"), "2001:db8::ffff".parse().unwrap(), now).is_err());
         assert_eq!(throttle.check(&user("x"), "2001:db8:0:1::1".parse().unwrap(), now), Ok(()));
         assert_eq!(network("::ffff:192.0.2.1".parse().unwrap()), address(1));
+    }
+
+    #[test]
+    fn unknown_tokens_are_slowed_down_and_keep_nobody_from_logging_in() {
+        let (throttle, now) = (Throttle::new(LIMITS), Instant::now());
+        for _ in 0..5 {
+            assert_eq!(throttle.unknown_secret(address(1), now), Ok(()));
+        }
+        assert_eq!(throttle.unknown_secret(address(1), now).unwrap_err().scope, Scope::Address);
+        assert_eq!(throttle.check(&user("alice"), address(1), now), Ok(()));
+        assert_eq!(throttle.unknown_secret(address(2), now), Ok(()));
     }
 
     #[test]

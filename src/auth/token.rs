@@ -26,6 +26,12 @@ use super::signature;
 use crate::domain::{Actions, Resource, Scope};
 use crate::metadata::TokenId;
 
+/// The `service` of challenges and the audience of tokens (R-CHL-05).
+pub(super) const SERVICE: &str = "distribution";
+
+/// Claim `iss`.
+const ISSUER: &str = "distribution";
+
 /// Longest token that is issued or looked at, in bytes.
 pub(super) const MAX_LEN: usize = 24 * 1024;
 
@@ -40,8 +46,6 @@ const REMEMBERED: u64 = 4 * 1024 * 1024;
 
 /// Signs and verifies tokens.
 pub(super) struct Tokens {
-    issuer: Box<str>,
-    service: Box<str>,
     lifetime: Duration,
     current: Key,
     previous: Option<Key>,
@@ -55,12 +59,8 @@ struct Key {
     decoding: DecodingKey,
 }
 
-/// Where tokens come from and what for.
+/// What tokens are signed with and how long they are good for.
 pub(super) struct Settings<'a> {
-    /// Claim `iss`.
-    pub(super) issuer: &'a str,
-    /// Claim `aud`, and the `service` of challenges.
-    pub(super) service: &'a str,
     /// What clients are told as `expires_in`.
     pub(super) lifetime: Duration,
     /// Signs and verifies.
@@ -164,13 +164,11 @@ impl Tokens {
         signature::install();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        validation.set_issuer(&[settings.issuer]);
-        validation.set_audience(&[settings.service]);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[SERVICE]);
         // The times are checked by `Verified::at`, for remembered tokens as for new ones.
         validation.validate_exp = false;
         Self {
-            issuer: settings.issuer.into(),
-            service: settings.service.into(),
             lifetime: settings.lifetime,
             current: Key::new(settings.secret),
             previous: settings.previous.map(Key::new),
@@ -186,9 +184,9 @@ impl Tokens {
     pub(super) fn sign(&self, statement: &Statement, now: SystemTime) -> Result<Signed, SignError> {
         let issued = seconds(now);
         let claims = Claims {
-            iss: self.issuer.clone(),
+            iss: ISSUER.into(),
             sub: statement.subject.clone(),
-            aud: self.service.clone(),
+            aud: SERVICE.into(),
             exp: issued + self.lifetime.as_secs() + GRACE,
             nbf: issued.saturating_sub(LEEWAY),
             iat: issued,
@@ -299,7 +297,7 @@ impl AccessEntry {
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens").field("issuer", &self.issuer).field("service", &self.service).finish_non_exhaustive()
+        f.debug_struct("Tokens").field("lifetime", &self.lifetime).finish_non_exhaustive()
     }
 }
 

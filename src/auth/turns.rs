@@ -4,21 +4,26 @@
 //! once. Those who wait stand in one line per address and the lines take turns:
 //! a flood from one address delays its own requests, not those of others. Both
 //! the lines and their sum are bounded.
+//!
+//! A turn has tools, such as the memory to hash in. They are handed on with it,
+//! warm, for as long as somebody waits, and put away when nobody does.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 /// Hands out turns.
-pub(super) struct Turns {
-    queue: Arc<Queue>,
+pub(super) struct Turns<T: Default> {
+    queue: Arc<Queue<T>>,
 }
 
 /// A turn; dropping it lets the next one go.
-pub(super) struct Turn {
-    queue: Option<Arc<Queue>>,
+pub(super) struct Turn<T: Default> {
+    pub(super) tools: T,
+    queue: Option<Arc<Queue<T>>>,
 }
 
 /// Too many are waiting already.
@@ -26,22 +31,22 @@ pub(super) struct Turn {
 #[error("too many are waiting for their turn")]
 pub(super) struct Full;
 
-struct Queue {
+struct Queue<T: Default> {
     longest_line: usize,
     longest: usize,
-    lines: Mutex<Lines>,
+    lines: Mutex<Lines<T>>,
 }
 
-struct Lines {
+struct Lines<T: Default> {
     free: usize,
     waiting: usize,
     /// Who waits behind which address; no line is empty.
-    of: HashMap<IpAddr, VecDeque<oneshot::Sender<Turn>>>,
+    of: HashMap<IpAddr, VecDeque<oneshot::Sender<Turn<T>>>>,
     /// Every address with a line, the next one first.
     order: VecDeque<IpAddr>,
 }
 
-impl Turns {
+impl<T: Default> Turns<T> {
     /// So many turns at a time; so many may wait, in one line and in all.
     pub(super) fn new(at_a_time: usize, longest_line: usize, longest: usize) -> Self {
         let lines =
@@ -53,12 +58,12 @@ impl Turns {
     ///
     /// # Errors
     /// [`Full`] at once, if too many wait.
-    pub(super) async fn take(&self, address: IpAddr) -> Result<Turn, Full> {
+    pub(super) async fn take(&self, address: IpAddr) -> Result<Turn<T>, Full> {
         let called = {
             let mut lines = self.queue.lines();
             if lines.free > 0 {
                 lines.free -= 1;
-                return Ok(Turn { queue: Some(Arc::clone(&self.queue)) });
+                return Ok(Turn { tools: T::default(), queue: Some(Arc::clone(&self.queue)) });
             }
             let in_line = lines.of.get(&address).map_or(0, VecDeque::len);
             if in_line >= self.queue.longest_line || lines.waiting >= self.queue.longest {
@@ -72,26 +77,31 @@ impl Turns {
     }
 }
 
-impl Queue {
-    fn lines(&self) -> MutexGuard<'_, Lines> {
+impl<T: Default> Queue<T> {
+    fn lines(&self) -> MutexGuard<'_, Lines<T>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a turn that ended to the next who still waits.
-    fn pass_on(self: Arc<Self>) {
+    /// Gives a turn that ended, with its tools, to the next who still waits.
+    fn pass_on(self: Arc<Self>, mut tools: T) {
         let mut lines = self.lines();
         while let Some(call) = lines.next() {
-            match call.send(Turn { queue: Some(Arc::clone(&self)) }) {
+            match call.send(Turn { tools, queue: Some(Arc::clone(&self)) }) {
                 Ok(()) => return,
-                Err(mut refused) => refused.queue = None, // gone meanwhile; the turn is still ours
+                Err(mut refused) => {
+                    // Gone meanwhile; the turn is still ours.
+                    refused.queue = None;
+                    tools = mem::take(&mut refused.tools);
+                }
             }
         }
         lines.free += 1;
+        drop(lines); // putting the tools away may take a while
     }
 }
 
-impl Lines {
-    fn join(&mut self, address: IpAddr, call: oneshot::Sender<Turn>) {
+impl<T: Default> Lines<T> {
+    fn join(&mut self, address: IpAddr, call: oneshot::Sender<Turn<T>>) {
         let line = self.of.entry(address).or_default();
         if line.is_empty() {
             self.order.push_back(address);
@@ -100,7 +110,7 @@ impl Lines {
         self.waiting += 1;
     }
 
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+    fn next(&mut self) -> Option<oneshot::Sender<Turn<T>>> {
         let address = self.order.pop_front()?;
         let line = self.of.get_mut(&address)?;
         let call = line.pop_front();
@@ -114,10 +124,10 @@ impl Lines {
     }
 }
 
-impl Drop for Turn {
+impl<T: Default> Drop for Turn<T> {
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take() {
-            queue.pass_on();
+            queue.pass_on(mem::take(&mut self.tools));
         }
     }
 }
@@ -134,7 +144,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_allowed_run_at_once_and_all_get_their_turn() {
-        let turns = Turns::new(2, 100, 100);
+        let turns = Turns::<()>::new(2, 100, 100);
         let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let jobs = (0..50).map(|n| {
             let (turns, running, most) = (&turns, &running, &most);
@@ -155,7 +165,7 @@ mod tests {
     /// A flood from one address does not make another wait for its end.
     #[tokio::test]
     async fn lines_take_turns() {
-        let turns = Turns::new(1, 100, 100);
+        let turns = Turns::<()>::new(1, 100, 100);
         let held = turns.take(address(1)).await.unwrap();
         let mut flood: Vec<_> = (0..50).map(|_| Box::pin(turns.take(address(1)))).collect();
         for waiting in &mut flood {
@@ -171,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn both_bounds_hold_and_who_left_is_passed_over() {
-        let turns = Turns::new(1, 2, 3);
+        let turns = Turns::<()>::new(1, 2, 3);
         let held = turns.take(address(1)).await.unwrap();
         let mut waiting = Vec::new();
         for last in [1, 1, 2] {
@@ -184,5 +194,19 @@ mod tests {
         waiting.clear();
         drop(held);
         assert!(turns.take(address(4)).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn tools_are_handed_on_while_somebody_waits_and_put_away_then() {
+        let turns = Turns::<Vec<u8>>::new(1, 9, 9);
+        let mut first = turns.take(address(1)).await.unwrap();
+        first.tools.push(1);
+        let mut second = Box::pin(turns.take(address(1)));
+        assert!((&mut second).now_or_never().is_none());
+        drop(first);
+        let second = second.await.unwrap();
+        assert_eq!(second.tools, [1]);
+        drop(second);
+        assert!(turns.take(address(1)).await.unwrap().tools.is_empty());
     }
 }

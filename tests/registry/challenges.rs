@@ -110,6 +110,31 @@ async fn basic_without_the_right_is_not_sent_for_a_token() {
     unknown.get("/v2/").await.is_error(401, "UNAUTHORIZED");
 }
 
+/// R-LIM-01, N-11, R-TKG-03: whoever guesses is slowed down, told for how long, and locks nobody out who is in.
+#[tokio::test]
+async fn a_guesser_is_slowed_down() {
+    let registry = TestRegistry::shared().await;
+    let alice = registry.user("alice").await;
+    let guesser = alice.from_elsewhere();
+    let mut refused = None;
+    for n in 0..100 {
+        let guess = guesser.as_user(alice.name(), &format!("guess number {n}")).with_basic();
+        let reply = guess.get("/auth/token").await;
+        if reply.status == 429 {
+            refused = Some((guess, reply));
+            break;
+        }
+        reply.is_error(401, "UNAUTHORIZED");
+    }
+    let (guess, reply) = refused.expect("a hundred guesses are too many");
+    reply.is_error(429, "TOOMANYREQUESTS");
+    assert!(reply.header("retry-after").parse::<u64>().unwrap() >= 1);
+    guess.get("/v2/").await.is_error(429, "TOOMANYREQUESTS");
+    alice.get("/v2/").await.is(200);
+    // From where she has logged in before, she still can.
+    alice.with_basic().get("/auth/token").await.is(200);
+}
+
 /// R-AUZ-09: schemes are read in any case; what is malformed, or said twice, is refused.
 #[tokio::test]
 async fn authorization_is_read_strictly() {

@@ -94,7 +94,7 @@ async fn another_method_is_told_which_are_allowed() {
     }
 }
 
-/// R-GEN-05, R-EXT-01, R-GEN-03: what is no path of the API is 404 in the spec's form.
+/// R-GEN-05, R-EXT-01, R-GEN-03, N-15: what is no path of the API is 404 in the spec's form.
 #[tokio::test]
 async fn an_unknown_path_below_v2_is_not_found() {
     let registry = TestRegistry::shared().await;
@@ -139,7 +139,7 @@ async fn outside_the_api_nothing_is_found() {
     nobody.get("/auth/nothing").await.is(404);
 }
 
-/// R-GEN-03, R-LOC-07: nothing is ever redirected.
+/// R-GEN-03, R-LOC-07, N-10: nothing is ever redirected.
 #[tokio::test]
 async fn no_request_is_redirected() {
     let registry = TestRegistry::shared().await;
@@ -190,7 +190,7 @@ async fn a_path_is_decoded_exactly_once() {
     }
 }
 
-/// R-GEN-06, R-PRX-01, R-PRX-02: parameters and headers that nobody knows change nothing.
+/// R-GEN-06, R-PRX-01, R-PRX-02, N-09: parameters and headers that nobody knows change nothing.
 #[tokio::test]
 async fn unknown_parameters_and_headers_are_ignored() {
     let registry = TestRegistry::shared().await;

@@ -14,7 +14,7 @@ async fn realm(client: &Client, headers: &[(&str, &str)]) -> String {
     Challenge::of(&reply).realm
 }
 
-/// R-LOC-01, R-LOC-02, R-LOC-04, R-LOC-05: Locations begin at the root, stay in their
+/// R-LOC-01, R-LOC-02, R-LOC-04, R-LOC-05, N-14: Locations begin at the root, stay in their
 /// repository, and hold nothing that a client could write differently.
 #[tokio::test]
 async fn locations_are_absolute_paths_without_fragile_parts() {

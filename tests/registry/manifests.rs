@@ -138,7 +138,7 @@ async fn artifacts_of_any_shape_are_accepted() {
         Manifest::image(&empty, &tar, &json!({ "mediaType": null })),
         Manifest::image(&empty, &odd, &json!({})),
         Manifest::image(&empty, &[], &json!({ "layers": null })),
-        Manifest::index(&[], &json!({ "manifests": null, "annotations": { "n": "null" } })),
+        Manifest::index(&[], &json!({ "org.example.custom": [1, { "n": unique_text("x") }] })),
     ]
     .into_iter()
     .enumerate()
@@ -180,7 +180,7 @@ async fn the_type_is_found_where_it_is() {
         (Some(IMAGE_MANIFEST), &named, IMAGE_MANIFEST),
         (Some(IMAGE_MANIFEST), &unnamed, IMAGE_MANIFEST),
         (Some(&*with_charset), &named, IMAGE_MANIFEST),
-        (Some(&*spaced), &named, IMAGE_MANIFEST),
+        (Some(&*spaced), &named, spaced.trim_start().split(' ').next().unwrap()),
         (None, &named, IMAGE_MANIFEST),
         (Some("application/octet-stream"), &list, DOCKER_LIST),
         (Some("application/json"), &named, IMAGE_MANIFEST),

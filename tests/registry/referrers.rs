@@ -256,11 +256,12 @@ async fn referrers_survive_a_restart() {
     let registry = TestRegistry::start().await;
     let alice = registry.user("alice").await;
     let (app, image) = prepared(&alice).await;
-    let signature = Manifest::referrer(&image.manifest.descriptor(), "a/b", &json!({}));
+    let notes = json!({ "by": "us" });
+    let signature = Manifest::referrer(&image.manifest.descriptor(), "a/b", &notes);
     alice.push_manifest(&app, &signature.digest(), &signature).await;
     registry.crash();
     let reply = alice.get(&format!("/v2/{app}/referrers/{}", image.digest())).await;
-    assert_eq!(listed(&reply), [entry(&signature, Some("a/b"), &Value::Null)]);
+    assert_eq!(listed(&reply), [entry(&signature, Some("a/b"), &notes)]);
 }
 
 /// Follows the links from `path`, and gives the digests of each page.

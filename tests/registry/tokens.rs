@@ -182,9 +182,9 @@ async fn many_scopes_are_granted_but_not_any_number() {
     let scopes: Vec<_> =
         (0..100).map(|n| format!("scope=repository:{}:pull,push", alice.repository(&format!("r{n}")))).collect();
     assert_eq!(granted(&ask(&alice, &scopes.join("&")).await).len(), 100);
-    let too_many = vec!["scope=repository:a/b:pull"; 2000].join("&");
+    let too_many = vec!["scope=repository:a:pull"; 600].join("&");
     ask(&alice, &too_many).await.is(400);
-    let too_many = format!("scope={}", vec!["repository:a/b:pull"; 2000].join("+"));
+    let too_many = format!("scope={}", vec!["repository:a:pull"; 800].join("+"));
     ask(&alice, &too_many).await.is(400);
 }
 
