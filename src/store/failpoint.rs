@@ -1,5 +1,9 @@
 //! Places between two durable steps where a test makes the server die, stall or
 //! fail. Unarmed, as always but in tests, one costs a single load.
+//!
+//! The store's own, in the order a commit passes them: `store.append`,
+//! `store.commit.written`, `store.commit.synced`, `store.commit.directory_made`,
+//! `store.commit.renamed`, `store.commit.directory_synced`, `store.commit.published`.
 
 use std::io;
 use std::sync::OnceLock;
