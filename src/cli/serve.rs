@@ -17,6 +17,7 @@ pub(super) fn run(flags: Flags) -> Result<(), Error> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    server::keep_little();
     runtime()?.block_on(async {
         let stop = server::terminated().map_err(server::Error::Signals)?;
         if let Some(admin) = &config.initial_admin {
