@@ -84,7 +84,7 @@ where
                 Err(refusal) => refusal.into_response(),
             };
             if let Some(origin) = origin.filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
-                write_challenge(&mut response, &origin);
+                write_challenge(&mut response, auth.service(), &origin);
             }
             Ok(response)
         })

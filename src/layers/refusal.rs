@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 
-use crate::auth::{Refusal, SERVICE};
+use crate::auth::Refusal;
 use crate::domain::{Action, Actions, DigestError, MediaType, ReferenceError, RepositoryName, Scope};
 use crate::protocol::{
     Body, Challenge, ChallengeError, ErrorCode, ErrorReply, Origin, Query, Request, Response, headers,
@@ -135,10 +135,10 @@ fn mount_source(query: Option<&str>) -> Option<RepositoryName> {
 
 /// Writes `WWW-Authenticate` for a reply that asks for credentials: one line,
 /// one challenge, Bearer only (R-CHL-01 to R-CHL-06).
-pub(super) fn write_challenge(response: &mut Response, origin: &Origin) {
+pub(super) fn write_challenge(response: &mut Response, service: &str, origin: &Origin) {
     let Some(challenge) = response.extensions_mut().remove::<Challenge>() else { return };
     let base = origin.base.as_deref().unwrap_or_default();
-    let mut text = format!("Bearer realm=\"{base}/auth/token\",service=\"{SERVICE}\"");
+    let mut text = format!("Bearer realm=\"{base}/auth/token\",service=\"{service}\"");
     if !challenge.scope.is_empty() {
         text.push_str(",scope=\"");
         text.push_str(&challenge.scope);

@@ -24,6 +24,7 @@ use super::dialect::{Backend, Sql};
 use super::error::Refusal;
 use super::transaction::{Columns, Tx, run};
 use super::{Error, Timestamp};
+use crate::failpoint::failpoint;
 
 /// At most so many changes share a commit, so that the first does not wait for ever.
 const TOGETHER: usize = 256;
@@ -247,6 +248,7 @@ impl Writer {
                 (Ok(()), Some(connection)) => {
                     let mut tx = Tx::new(connection, Backend::Sqlite, Timestamp::now(), known);
                     let ran = job.run(&mut tx).await;
+                    let ran = ran.and_then(|()| passed("metadata.change.made").map_err(Undo::Transaction));
                     if ran.is_ok() {
                         news.append(&mut tx.into_news());
                     }
@@ -266,7 +268,7 @@ impl Writer {
 
     async fn commit(&mut self) -> Result<(), Error> {
         let committed = match self.connection.as_mut() {
-            Some(connection) => sqlx::query(COMMIT.sqlite()).execute(connection).await.map_err(Error::of_commit),
+            Some(connection) => commit_on(connection).await,
             None => return Err(Error::Closed),
         };
         if let Err(error) = committed {
@@ -287,6 +289,22 @@ impl Writer {
             Err(_) => self.lose(),
         }
     }
+}
+
+async fn commit_on(connection: &mut AnyConnection) -> Result<(), Error> {
+    passed("metadata.commit.begin")?;
+    sqlx::query(COMMIT.sqlite()).execute(connection).await.map_err(Error::of_commit)?;
+    unanswered("metadata.commit.done")
+}
+
+/// A failpoint where nothing is committed yet.
+fn passed(place: &str) -> Result<(), Error> {
+    failpoint(place).map_err(|error| Error::from(sqlx::Error::Io(error)))
+}
+
+/// A failpoint where the commit is done, and its answer lost.
+fn unanswered(place: &str) -> Result<(), Error> {
+    failpoint(place).map_err(|error| Error::of_commit(sqlx::Error::Io(error)))
 }
 
 fn touches_facts(news: &News) -> bool {
@@ -331,7 +349,10 @@ where
         }
     };
     let news = tx.into_news();
-    match transaction.commit().await.map_err(Error::of_commit) {
+    passed("metadata.change.made")?;
+    passed("metadata.commit.begin")?;
+    let committed = transaction.commit().await.map_err(Error::of_commit);
+    match committed.and_then(|()| unanswered("metadata.commit.done")) {
         Ok(()) => caches.apply(news),
         Err(error) => {
             caches.clear();

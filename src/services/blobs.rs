@@ -64,7 +64,7 @@ impl Blobs {
         let router::BlobGet { repository, digest } = request;
         let id = call.repository(&repository)?;
         let blob = self.find(id, &repository, &digest).await?;
-        let public = call.permit.and_then(|permit| permit.visibility()) == Some(Visibility::Public);
+        let public = call.facts().is_some_and(|facts| facts.visibility == Visibility::Public);
         if call.is_head() && self.auth.check(&call.caller, Access::Push, &repository).await.is_ok() {
             let linked = self.metadata.renew_lease(id, &digest).await?;
             if !linked {

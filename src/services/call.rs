@@ -7,7 +7,7 @@ use super::Error;
 use crate::auth::{Caller, Peer, Permit};
 use crate::domain::{RepositoryName, Visibility};
 use crate::metadata;
-use crate::metadata::RepositoryId;
+use crate::metadata::{RepositoryFacts, RepositoryId};
 use crate::protocol::{Body, Origin, Query};
 
 /// What is read from the fields of a form.
@@ -42,12 +42,17 @@ impl Call {
         self.method == Method::HEAD
     }
 
+    /// What is known of the repository in the path, if it exists and may be seen.
+    pub fn facts(&self) -> Option<&RepositoryFacts> {
+        self.permit.as_ref()?.repository.as_ref()
+    }
+
     /// The repository in the path, which must exist.
     ///
     /// # Errors
     /// [`Error::NameUnknown`] where it does not.
     pub fn repository(&self, name: &RepositoryName) -> Result<RepositoryId, Error> {
-        let found = self.permit.and_then(|permit| permit.repository).map(|found| found.id);
+        let found = self.facts().map(|facts| facts.id);
         found.ok_or_else(|| Error::NameUnknown(name.clone()))
     }
 

@@ -48,7 +48,7 @@ impl Referrers {
         let wanted = call.query.all("artifactType").filter(|kind| !kind.is_empty());
         let types: Vec<String> = wanted.map(|kind| kind.replace(' ', "+")).collect();
         let filtered = !types.is_empty();
-        let Some(id) = call.permit.and_then(|permit| permit.repository()) else {
+        let Some(id) = call.facts().map(|facts| facts.id) else {
             return Ok(ReferrersReply { filtered, ..ReferrersReply::default() });
         };
         let Some(count) = page.size else { return Ok(ReferrersReply { filtered, ..ReferrersReply::default() }) };

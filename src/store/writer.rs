@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
-use super::failpoint::failpoint;
 use super::filesystem::Shared;
 use super::gather::Gathered;
 use super::hasher::Hasher;
@@ -16,6 +15,7 @@ use super::record::Record;
 use super::steps::Step;
 use super::{CommitError, Stored};
 use crate::domain::{Algorithm, Digest, UploadId};
+use crate::failpoint::failpoint;
 
 /// How many bytes are written before the disk is told to begin with them.
 const WINDOW: u64 = 8 * 1024 * 1024;
@@ -141,6 +141,7 @@ impl Writer {
     fn record(&mut self, record: Record) -> io::Result<Record> {
         let record = Record { sequence: self.sequence + 1, ..record };
         let (at, slot) = record.slot(self.shared.boot);
+        failpoint("store.record")?;
         self.session.write_all_at(&slot, at)?;
         self.sequence = record.sequence;
         Ok(record)
@@ -265,6 +266,7 @@ impl Writer {
         if len != self.written {
             return Err(io::Error::other(format!("an upload's file has {len} bytes instead of {}", self.written)));
         }
+        failpoint("store.commit.written")?;
         timed(&self.shared.metrics.fsync, || data.sync_data())?;
         self.shared.root.steps.took(|| Step::SyncFile(layout::data_name(self.id)));
         Ok(())
