@@ -18,6 +18,7 @@ pub(super) fn run(flags: Flags) -> Result<(), Error> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    server::keep_little();
     if let Some(places) = sources.failpoints() {
         failpoint::arm(places)?;
         tracing::warn!(places, "failpoints are armed: this server is meant to fail");

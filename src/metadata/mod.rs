@@ -46,6 +46,7 @@ mod sweep;
 mod tags;
 mod tokens;
 mod transaction;
+mod user_changes;
 mod users;
 
 pub use audit::{AuditAction, AuditEntry, AuditFilter, AuditRecord, Outcome};
@@ -66,6 +67,7 @@ pub use referrers::ReferrerPage;
 pub use repositories::{Facts, RepositoryFacts, RepositoryId, RepositoryRecord};
 pub use sweep::{LinkCursor, Swept};
 pub use tokens::{AccessToken, CreateTokenError, NewToken, TokenHash, TokenId, TokenKind, TokenOwner};
+pub use user_changes::{ChangeUserError, UserChange};
 pub use users::{Account, CreateUserError, Credentials, NewUser, PasswordHash, UserId, UserRecord};
 
 #[cfg(test)]

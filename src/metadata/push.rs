@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::audit::{AuditAction, audit};
 use super::dialect::Sql;
-use super::repositories::facts;
+use super::repositories::{Asker, facts};
 use super::transaction::{Columns, Tx};
 use super::{Error, Facts, Origin, RepositoryId};
 use crate::domain::{RepositoryName, Visibility};
@@ -42,9 +42,10 @@ static CREATE: Sql =
 
 /// The repository that is pushed to: made if it is not there, its namespace claimed if it is nobody's.
 pub(super) async fn repository(tx: &mut Tx<'_>, target: &PushTarget) -> Result<RepositoryId, Error> {
+    let asker = Asker::of(&target.origin.actor, &target.repository);
     // Each round ends the push or loses to somebody whose row the next one sees.
     loop {
-        let facts = facts(tx, &target.repository, target.origin.actor.user()).await?;
+        let facts = facts(tx, &target.repository, asker).await?;
         if !(target.judge)(&facts) {
             return Err(Error::Denied);
         }

@@ -6,8 +6,7 @@ use uuid::Uuid;
 
 use super::cache::{Caches, News};
 use super::dialect::{Arg, Backend, Sql, arguments};
-use super::repositories::Facts;
-use super::users::UserId;
+use super::repositories::{Asker, Facts};
 use super::{Error, Timestamp};
 use crate::domain::RepositoryName;
 
@@ -69,8 +68,8 @@ impl<'c> Tx<'c> {
     }
 
     /// The facts, where a cache is known to hold the truth of this transaction.
-    pub(super) fn known_facts(&self, repository: &RepositoryName, user: Option<UserId>) -> Option<Facts> {
-        self.caches?.facts.get(&(repository.clone(), user))
+    pub(super) fn known_facts(&self, repository: &RepositoryName, asker: Asker) -> Option<Facts> {
+        self.caches?.facts.get(&(repository.clone(), asker))
     }
 }
 

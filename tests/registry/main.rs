@@ -38,6 +38,7 @@ mod ranges;
 mod recovery;
 mod references;
 mod referrers;
+mod replicas;
 mod scopes;
 mod tags;
 mod token_post;

@@ -61,6 +61,20 @@ impl Settings {
     }
 }
 
+/// A second server on the same database and files.
+pub(crate) struct Replica {
+    // Runs until dropped.
+    _process: Process,
+    port: Arc<AtomicU16>,
+}
+
+impl Replica {
+    /// The same person, asking this server.
+    pub(crate) fn seen_by(&self, client: &Client) -> Client {
+        client.at(self.port.clone())
+    }
+}
+
 static SHARED: tokio::sync::Mutex<Weak<TestRegistry>> = tokio::sync::Mutex::const_new(Weak::new());
 
 impl TestRegistry {
@@ -95,6 +109,18 @@ impl TestRegistry {
         let process = Process::start(&settings, directory.path());
         let port = Arc::new(AtomicU16::new(process.port()));
         Self { process: Mutex::new(process), port, settings, _database: database, directory }
+    }
+
+    /// Another server beside this one, on the same database and files.
+    pub(crate) fn replica(&self) -> Replica {
+        let process = Process::start(&self.settings, self.directory.path());
+        let port = Arc::new(AtomicU16::new(process.port()));
+        Replica { _process: process, port }
+    }
+
+    /// Kills the server. Whoever asks it something fails until it is started again.
+    pub(crate) fn kill(&self) {
+        self.process.lock().unwrap().kill();
     }
 
     /// Kills the server and starts it again on the same files.
