@@ -1,7 +1,8 @@
 //! Turns `routes.toml` into code: `router.rs` (endpoints, typed parameters, paths) for the
-//! room `router`, `dispatch.rs` (endpoint → service) for the room `server`.
+//! room `router`, `dispatch.rs` (endpoint → service) for the room `server`, `operations.rs`
+//! (endpoint → what its service takes and gives) for the OpenAPI document in `services`.
 //!
-//! Two files, so that arrows keep pointing down: the table knows domain types only, the
+//! Several files, so that arrows keep pointing down: the table knows domain types only, the
 //! dispatch knows the services. A wrong table fails the build in a sentence that names the
 //! entry and the cure.
 
@@ -27,6 +28,8 @@ struct Entry {
     path: String,
     #[serde(default)]
     also: Vec<String>,
+    #[serde(default)]
+    query: Vec<String>,
     access: String,
     handler: String,
     body: String,
@@ -48,22 +51,25 @@ const PARAMETERS: [(&str, &str); 7] = [
     ("upload", "UploadId"),
     ("username", "Username"),
     ("namespace", "Namespace"),
-    ("token", "TokenId"),
+    ("token", "TokenNumber"),
 ];
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-const ACCESS: [&str; 12] = [
+const ACCESS: [&str; 15] = [
     "public",
     "register",
     "identity",
     "account",
+    "own",
     "admin",
+    "claim",
     "pull",
     "push",
     "delete",
     "referrers",
     "manage",
     "catalog",
+    "namespace_view",
     "namespace",
 ];
 const REPOSITORY_ACCESS: [&str; 5] = ["pull", "push", "delete", "referrers", "manage"];
@@ -78,7 +84,10 @@ fn main() {
     if let Err(problem) = check(&table.endpoint) {
         fail(&format!("routes.toml: {problem}"));
     }
-    for (file, code) in [("router.rs", router(&table.endpoint)), ("dispatch.rs", dispatch(&table.endpoint))] {
+    let entries = &table.endpoint;
+    let files =
+        [("router.rs", router(entries)), ("dispatch.rs", dispatch(entries)), ("operations.rs", operations(entries))];
+    for (file, code) in files {
         fs::write(Path::new(&out).join(file), code).unwrap_or_else(|error| fail(&format!("{out}/{file}: {error}")));
     }
 }
@@ -150,8 +159,10 @@ fn check_entry(entry: &Entry) -> Result<(), String> {
         if of_repository != parameters.contains(&"repository") {
             return Err(format!("access `{}` and path `{path}` do not agree about a repository", entry.access));
         }
-        if entry.access == "namespace" && !parameters.contains(&"namespace") {
-            return Err(format!("access `namespace` needs a `{{namespace}}` in `{path}`"));
+        for (access, needed) in [("namespace", "namespace"), ("namespace_view", "namespace"), ("own", "username")] {
+            if entry.access == access && !parameters.contains(&needed) {
+                return Err(format!("access `{access}` needs a `{{{needed}}}` in `{path}`"));
+            }
         }
         let ends_in_visibility = path.ends_with("/visibility");
         if path.starts_with("/api/") && ends_in_visibility && !parameters.contains(&"repository") {
@@ -220,7 +231,7 @@ fn place(path: &str) -> Place<'_> {
         None => Place { router: "", key: path.to_owned() },
         Some((before, behind)) => {
             let mut key = String::new();
-            for segment in behind.trim_start_matches('/').rsplit('/') {
+            for segment in behind.strip_prefix('/').into_iter().flat_map(|behind| behind.rsplit('/')) {
                 key.push('/');
                 key.push_str(segment);
             }
@@ -281,12 +292,13 @@ fn facts(code: &mut String, entries: &[Entry]) {
         let methods: Vec<_> = entry.methods.iter().map(|method| format!("Method::{method}")).collect();
         let _ = writeln!(
             code,
-            "    Facts {{ ids: &{:?}, name: {:?}, methods: &[{}], path: {:?}, access: Access::{}, handler: {:?}, \
-             body: BodyClass::{}, summary: {:?} }},",
+            "    Facts {{ ids: &{:?}, name: {:?}, methods: &[{}], path: {:?}, query: &{:?}, access: Access::{}, \
+             handler: {:?}, body: BodyClass::{}, summary: {:?} }},",
             entry.id,
             entry.name,
             methods.join(", "),
             entry.path,
+            entry.query,
             camel(&entry.access),
             entry.handler,
             camel(&entry.body),
@@ -331,20 +343,26 @@ fn route_types(code: &mut String, entries: &[Entry]) {
         };
         let _ = writeln!(code, "{found}");
     }
-    code.push_str("        }\n    }\n\n    /// The namespace in the path, where it has one of its own.\n");
-    code.push_str("    pub fn namespace(&self) -> Option<&Namespace> {\n        match self {\n");
-    let mut others = false;
-    for entry in entries {
-        if fields(entry).iter().any(|(name, _)| *name == "namespace") {
-            let _ = writeln!(code, "            Self::{}(route) => Some(&route.namespace),", camel(&entry.name));
-        } else {
-            others = true;
+    code.push_str("        }\n    }\n");
+    for (parameter, kind, what) in [
+        ("namespace", "Namespace", "namespace in the path, where it has one of its own"),
+        ("username", "Username", "user in the path, where it has one"),
+    ] {
+        let _ = write!(
+            code,
+            "\n    /// The {what}.\n    pub fn {parameter}(&self) -> Option<&{kind}> {{\n        match self {{\n"
+        );
+        let (with, without): (Vec<_>, Vec<_>) =
+            entries.iter().partition(|entry| fields(entry).iter().any(|(name, _)| *name == parameter));
+        for entry in &with {
+            let _ = writeln!(code, "            Self::{}(route) => Some(&route.{parameter}),", camel(&entry.name));
         }
+        if !without.is_empty() {
+            code.push_str("            _ => None,\n");
+        }
+        code.push_str("        }\n    }\n");
     }
-    if others {
-        code.push_str("            _ => None,\n");
-    }
-    code.push_str("        }\n    }\n}\n\n");
+    code.push_str("}\n\n");
 }
 
 fn path_table(code: &mut String, entries: &[Entry]) {
@@ -372,20 +390,52 @@ fn path_table(code: &mut String, entries: &[Entry]) {
     code.push_str("];\n");
 }
 
+/// Bodies that are read and parsed before their service sees them.
+fn parsed(entry: &Entry) -> Option<&str> {
+    ["json", "form"].into_iter().find(|class| *class == entry.body)
+}
+
 fn dispatch(entries: &[Entry]) -> String {
     let mut code = String::from(
         "// Written by build.rs from routes.toml.\n\n\
-         /// Hands the request to the service that the table names for it.\n\
-         async fn dispatch(services: &Services, route: Route, call: Call) -> Response {\n    match route {\n",
+         /// Hands the request to the service that the table names for it, with its body where that is parsed.\n\
+         async fn dispatch(services: &Services, route: Route, mut call: Call) -> Response {\n    match route {\n",
     );
     for entry in entries {
         let kind = camel(&entry.name);
-        let _ = writeln!(
-            code,
-            "        Route::{kind}(request) => answer(services.{}(request, call).await),",
-            entry.service
-        );
+        let _ = match parsed(entry) {
+            Some(class) => writeln!(
+                code,
+                "        Route::{kind}(request) => match call.{class}().await {{\n            \
+                 Ok(body) => answer(services.{}(request, body, call).await),\n            \
+                 Err(error) => error.into_response(),\n        }},",
+                entry.service
+            ),
+            None => writeln!(
+                code,
+                "        Route::{kind}(request) => answer(services.{}(request, call).await),",
+                entry.service
+            ),
+        };
     }
     code.push_str("    }\n}\n");
+    code
+}
+
+/// What the OpenAPI document tells of the endpoints that are ours: bodies and replies as the
+/// methods that answer them have them.
+fn operations(entries: &[Entry]) -> String {
+    let mut code = String::from(
+        "// Written by build.rs from routes.toml.\n\n\
+         /// The endpoints of the management API and the token service, each with what its service takes and gives.\n\
+         fn operations(schemas: &mut SchemaGenerator) -> Vec<(Endpoint, Operation)> {\n    vec![\n",
+    );
+    for entry in entries.iter().filter(|entry| ["management", "token"].contains(&entry.handler.as_str())) {
+        let Some((field, method)) = entry.service.split_once('.') else { continue };
+        let (kind, service) = (camel(&entry.name), camel(field));
+        let how = if parsed(entry).is_some() { "with_body" } else { "without_body" };
+        let _ = writeln!(code, "        (Endpoint::{kind}, {how}({service}::{method}, schemas)),");
+    }
+    code.push_str("    ]\n}\n");
     code
 }

@@ -156,10 +156,9 @@ start_postgres() {
   return 1
 }
 
-check_buck() {
-  [ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv" || return 1
-  "$work/venv/bin/pip" install --quiet -r tests/buck/requirements.txt || return 1
-  "$work/venv/bin/python" tests/buck/check.py
+# A Python environment of our own with the Starlark evaluator.
+install_starlark() {
+  python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet -r tests/buck/requirements.txt
 }
 
 unset TEST_POSTGRES_URL
@@ -177,7 +176,11 @@ if wants postgres; then
   fi
 fi
 if wants buck; then
-  if python3 -c 'import ensurepip' 2>/dev/null; then part "BUCK" check_buck; else skip "BUCK" "python3-venv is not installed"; fi
+  if install_starlark >"$work/starlark.log" 2>&1; then
+    part "BUCK" "$work/venv/bin/python" tests/buck/check.py
+  else
+    skip "BUCK" "the Starlark evaluator cannot be installed: $(tail -n 1 "$work/starlark.log")"
+  fi
 fi
 if wants clients; then
   say "real clients"

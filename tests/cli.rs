@@ -3,7 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that is surprised should say so and stop")]
 
-use std::io::Write;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
@@ -211,6 +212,38 @@ fn a_store_is_paired_with_its_database() {
     let first = operator.ok("store pair");
     assert!(first.starts_with("blobs and sqlite:db/registry.db belong together as "), "{first}");
     assert_eq!(operator.ok("store pair"), first);
+}
+
+/// The first admin from the environment, a log that keeps secrets, and an end
+/// with exit code 0 after SIGTERM.
+#[test]
+fn a_server_starts_from_its_environment_and_ends_when_told() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join(".env"), "OCI_REGISTRY_LOG_FORMAT=json\nRUST_LOG=debug\n").unwrap();
+    let secrets = ["OCI_REGISTRY_ADMIN_PASSWORD", "JWT_SECRET", "OCI_REGISTRY_JWT_PREVIOUS_SECRET", "PASSWORD_SALT"];
+    let mut server = Command::new(env!("CARGO_BIN_EXE_distribution"))
+        .args(["--root", "blobs", "--port", "0"])
+        .env_clear()
+        .envs(secrets.map(|name| (name, "hush-hush-hush-h")))
+        .env("OCI_REGISTRY_ADMIN_USERNAME", "root")
+        .current_dir(home.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(server.stdout.take().unwrap());
+    let mut seen = String::new();
+    while !seen.contains("listening") {
+        assert_ne!(log.read_line(&mut seen).unwrap(), 0, "it ended: {seen}");
+    }
+
+    assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
+    log.read_to_string(&mut seen).unwrap();
+
+    assert_eq!(server.wait().unwrap().code(), Some(0), "{seen}");
+    assert!(seen.contains("JWT_SECRET has 16 bytes") && !seen.contains("hush"), "{seen}");
+    assert!(seen.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{seen}");
+    let operator = Operator { home };
+    assert_eq!(row(&operator.ok("user list"), "root")[1..3], ["admin", "active"]);
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn help_shows_no_secret() {
 #[test]
 fn all_problems_are_reported_at_once() {
     let home = tempfile::tempdir().unwrap();
-    fs::write(home.path().join(".env"), "JWT_LIFETIME_SECONDS=59\n").unwrap();
+    fs::write(home.path().join(".env"), "JWT_LIFETIME_SECONDS=59\nhush hush\n").unwrap();
     fs::write(home.path().join("file"), "").unwrap();
     let environment = [
         ("PASSWORD_SALT", "hush"),
@@ -96,7 +96,7 @@ fn all_problems_are_reported_at_once() {
         assert_eq!(output.status.code(), Some(2));
         assert_eq!(stdout(&output), "");
         let complaint = stderr(&output);
-        assert!(complaint.contains("9 problems"), "{complaint}");
+        assert!(complaint.contains("10 problems"), "{complaint}");
         for subject in [
             "PASSWORD_SALT:",
             "JWT_SECRET:",
@@ -104,11 +104,13 @@ fn all_problems_are_reported_at_once() {
             "OCI_REGISTRY_DEFAULT_VISIBILITY:",
             "DATABASE_URL:",
             "JWT_LIFETIME_SECONDS in .env:",
+            ".env:",
             "--port (OCI_REGISTRY_PORT):",
             "--storage (OCI_REGISTRY_STORAGE):",
             "--root (OCI_REGISTRY_ROOTDIR):",
         ] {
-            let (_, problem) = complaint.split_once(subject).unwrap_or_else(|| panic!("no {subject} in {complaint}"));
+            let (_, problem) =
+                complaint.split_once(&format!("  {subject}")).unwrap_or_else(|| panic!("no {subject} in {complaint}"));
             assert!(problem.lines().nth(1).unwrap().trim().starts_with("Fix: "), "{problem}");
         }
         assert!(!complaint.contains("hush"), "{complaint}");

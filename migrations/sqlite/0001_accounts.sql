@@ -15,7 +15,8 @@ CREATE TABLE users (
     disabled      INTEGER NOT NULL CHECK (disabled IN (0, 1)),
     epoch         TEXT NOT NULL,    -- tokens of another epoch are void
     created_at    INTEGER NOT NULL,
-    changed_at    INTEGER NOT NULL
+    changed_at    INTEGER NOT NULL,
+    UNIQUE (id, name) -- which members name
 ) STRICT;
 
 -- The first component of repository names. Stays claimed when its owner is deleted.
@@ -28,14 +29,19 @@ CREATE TABLE namespaces (
 -- Deleting a user asks which namespaces are theirs.
 CREATE INDEX namespaces_by_owner ON namespaces (owner);
 
--- Who may do what in a namespace. Its owner has a row here too.
+-- Who may do what in a namespace. Its owner has a row here too. The user's name stands here
+-- once more, since by it they are listed.
 CREATE TABLE members (
     namespace TEXT NOT NULL REFERENCES namespaces (name) ON DELETE CASCADE,
-    account   INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    account   INTEGER NOT NULL,
+    name      TEXT NOT NULL,
     role      TEXT NOT NULL CHECK (role IN ('reader', 'writer', 'owner')),
     since     INTEGER NOT NULL,
-    PRIMARY KEY (namespace, account)
+    PRIMARY KEY (namespace, account),
+    FOREIGN KEY (account, name) REFERENCES users (id, name) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+-- A namespace's members by name.
+CREATE UNIQUE INDEX members_by_name ON members (namespace, name);
 -- The catalog asks in which namespaces a user is.
 CREATE INDEX members_by_account ON members (account, namespace);
 

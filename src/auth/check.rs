@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::gate::{Auth, Core, Registration};
 use super::identity::{Bearer, Caller, Identity};
 use super::policy::{
-    Access, Case, Claim, NamespaceAccess, NamespaceCase, Refusal, Sight, decide, decide_management, decide_namespace,
+    Access, Case, Claim, NamespaceAccess, NamespaceCase, Refusal, Sight, decide, decide_claim, decide_management,
+    decide_namespace, decide_user,
 };
-use crate::domain::{Action, Grant, Namespace, RepositoryName, Role};
+use crate::domain::{Action, Grant, Namespace, RepositoryName, Role, Username};
 use crate::metadata;
 use crate::metadata::{Account, Facts, Reach, RepositoryFacts, UserId};
 
@@ -110,6 +111,26 @@ impl Auth {
     pub fn admin<'a>(&self, caller: &'a Caller) -> Result<&'a Account, Refusal> {
         let account = self.manager(caller)?;
         if account.admin { Ok(account) } else { Err(counted("admin", Refusal::Denied)) }
+    }
+
+    /// Whether the account of that name is the caller's to see and change.
+    ///
+    /// # Errors
+    /// A [`Refusal`].
+    pub fn check_user(&self, caller: &Caller, name: &Username) -> Result<(), Refusal> {
+        let own = caller.user().is_some_and(|account| account.name == *name);
+        decide_user(caller.asker(), caller.narrowing_grants().is_none(), caller.management_token(), own)
+            .map_err(|refusal| counted("user", refusal))
+    }
+
+    /// Whether the caller may claim a namespace that is nobody's.
+    ///
+    /// # Errors
+    /// A [`Refusal`].
+    pub fn check_claim(&self, caller: &Caller) -> Result<(), Refusal> {
+        let whole = caller.narrowing_grants().is_none();
+        decide_claim(caller.asker(), whole, caller.management_token(), self.core.claim)
+            .map_err(|refusal| counted("claim", refusal))
     }
 
     /// Whether the caller may register a user.

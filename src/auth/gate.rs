@@ -228,6 +228,18 @@ impl Auth {
         counted("refresh_token", self.core.refresh(token, peer).await)
     }
 
+    /// Whether that is the user's password, and nothing that may stand in for it.
+    /// Counted and written down as a login, since it can be guessed at like one.
+    ///
+    /// # Errors
+    /// [`Rejection::Invalid`] if it is not.
+    pub async fn confirm(&self, user: &Username, password: &str, peer: &Peer) -> Result<Account, Rejection> {
+        let outcome = self.core.logins.check(user, password, peer).await;
+        let result = outcome.as_ref().map_or_else(Rejection::result, |_| "success");
+        metrics::counter!("registry_auth_attempts_total", "method" => "password", "result" => result).increment(1);
+        outcome
+    }
+
     /// Hashes a new password, in turn with the others.
     ///
     /// # Errors

@@ -48,6 +48,11 @@ pub enum IssueError {
 }
 
 impl Auth {
+    /// Now, as tokens begin and end by.
+    pub fn now(&self) -> Timestamp {
+        timestamp((self.core.clock)())
+    }
+
     /// A token for what was asked and is allowed now. Asked for without a scope,
     /// it carries the identity with all its rights, and never more than the
     /// credential (design §8).
@@ -108,7 +113,7 @@ impl Auth {
             secret: hash,
             parent: None,
             client: client.map(|client| client.chars().take(MAX_CLIENT).collect()),
-            expires_at: Some(timestamp((self.core.clock)()).after(self.core.refresh_lifetime)),
+            expires_at: Some(self.now().after(self.core.refresh_lifetime)),
         };
         match self.core.metadata.create_token(token, peer.origin(caller.actor())).await {
             Ok(_) => {

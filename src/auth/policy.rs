@@ -286,6 +286,25 @@ pub(super) fn decide_namespace(access: NamespaceAccess, case: &NamespaceCase) ->
     }
 }
 
+/// May they, with a user's account and tokens? Nobody but that user and admins,
+/// so that strangers do not learn whether there is such a user.
+///
+/// # Errors
+/// A [`Refusal`] that says how to answer.
+pub(super) fn decide_user(asker: Asker, whole: bool, token: Token, own: bool) -> Result<(), Refusal> {
+    decide_management(asker, whole, token)?;
+    if own || asker == Asker::Admin { Ok(()) } else { Err(Refusal::Denied) }
+}
+
+/// May they claim a namespace without pushing to it?
+///
+/// # Errors
+/// A [`Refusal`] that says how to answer.
+pub(super) fn decide_claim(asker: Asker, whole: bool, token: Token, claim: Claim) -> Result<(), Refusal> {
+    decide_management(asker, whole, token)?;
+    if claim == Claim::Users || asker == Asker::Admin { Ok(()) } else { Err(Refusal::Denied) }
+}
+
 /// May they use the management API at all? It takes users, by Basic or by a
 /// token without scopes, and no credential that was narrowed.
 ///

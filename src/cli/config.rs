@@ -7,7 +7,7 @@ use clap::Subcommand;
 use crate::config::{Config, Flags, Loaded, Look, Row, Sources};
 
 use super::Error;
-use super::output::Table;
+use super::output::{Table, warn};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -22,7 +22,7 @@ pub(super) fn run(flags: Flags, command: &Command) -> Result<(), Error> {
 }
 
 fn check(flags: Flags) -> Result<(), Error> {
-    let sources = Sources::of_process(flags)?;
+    let sources = Sources::of_process(flags);
     let Loaded { config, warnings } = Config::load(&sources, &Look)?;
     let mut table = Table::new(["setting", "value", "from"]);
     for Row { variable, value, origin } in config.report(&sources) {
@@ -32,7 +32,7 @@ fn check(flags: Flags) -> Result<(), Error> {
     table.write_text(&mut out)?;
     out.flush()?;
     for warning in warnings {
-        eprintln!("distribution: warning: {warning}");
+        warn(&warning);
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::metadata::{Account, Metadata};
 use crate::telemetry;
 use crate::telemetry::Filter;
 
+use super::output::warn;
 use super::{Error, runtime};
 
 /// What a subcommand works on: the configuration and the database it names,
@@ -40,12 +41,12 @@ pub(super) fn with_any(flags: Flags, deed: impl AsyncFnOnce(&Session) -> Result<
 }
 
 fn load(flags: Flags, disk: &dyn Disk) -> Result<Config, Error> {
-    let sources = Sources::of_process(flags)?;
+    let sources = Sources::of_process(flags);
     let Loaded { config, warnings } = Config::load(&sources, disk)?;
     let filter = if sources.is_set(&settings::LOG) { config.log_filter.clone() } else { Filter::warnings() };
     telemetry::log_to_stderr(&filter, config.log_format)?;
     for warning in warnings {
-        tracing::warn!("{warning}");
+        warn(&warning);
     }
     Ok(config)
 }

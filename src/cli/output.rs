@@ -26,6 +26,11 @@ pub(super) fn say(sentence: &str) -> Result<(), Error> {
     Ok(writeln!(io::stdout(), "{sentence}")?)
 }
 
+/// Warns, on standard error.
+pub(super) fn warn(sentence: &str) {
+    eprintln!("distribution: warning: {sentence}");
+}
+
 /// Rows under a heading, in columns.
 pub(super) struct Table<const COLUMNS: usize> {
     heading: [&'static str; COLUMNS],

@@ -2,6 +2,7 @@
 
 use crate::auth::Hasher;
 use crate::config::{Config, Create, Flags, InitialAdmin, Loaded, Sources};
+use crate::failpoint;
 use crate::metadata::{CreateUserError, Metadata, NewUser, Origin};
 use crate::server;
 use crate::telemetry;
@@ -10,12 +11,17 @@ use super::{Error, runtime};
 
 /// Serves until it is told to stop.
 pub(super) fn run(flags: Flags) -> Result<(), Error> {
-    let sources = Sources::of_process(flags)?;
+    let sources = Sources::of_process(flags);
     let Loaded { config, warnings } = Config::load(&sources, &Create)?;
     telemetry::log_to_stdout(&config.log_filter, config.log_format)?;
     telemetry::start_metrics().map_err(Error::Metrics)?;
     for warning in warnings {
         tracing::warn!("{warning}");
+    }
+    server::keep_little();
+    if let Some(places) = sources.failpoints() {
+        failpoint::arm(places)?;
+        tracing::warn!(places, "failpoints are armed: this server is meant to fail");
     }
     runtime()?.block_on(async {
         let stop = server::terminated().map_err(server::Error::Signals)?;

@@ -8,7 +8,7 @@ use crate::metadata::{Metadata, NewUser, Origin, UserRecord};
 
 use super::Error;
 use super::database::{Session, all, with_any, with_existing};
-use super::output::{Format, Table, moment, say};
+use super::output::{Format, Table, moment, say, warn};
 use super::password::PasswordSource;
 
 #[derive(Subcommand)]
@@ -93,7 +93,7 @@ async fn change(session: &Session, name: &Username, change: Change) -> Result<()
     }
     say(&format!("{name} is {now}"))?;
     if !metadata.has_admin().await? {
-        eprintln!("distribution: warning: no admin is left who can log in");
+        warn("no admin is left who can log in");
     }
     Ok(())
 }

@@ -47,6 +47,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Every value is read before any is missed, so that all problems are seen.
     fn config(&mut self, disk: &dyn Disk) -> Option<Config> {
+        self.problems.extend(self.sources.problem().cloned());
         self.warn_of_unknown();
         self.required(&settings::STORAGE, values::storage);
         let host = self.required(&settings::HOST, values::host);

@@ -8,7 +8,7 @@ use std::path::Path;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
-use super::problems::{Problem, Problems};
+use super::problems::Problem;
 use super::settings::{self, Otherwise, Setting};
 
 /// The settings that were given on the command line.
@@ -75,24 +75,29 @@ pub struct Sources {
     flags: Flags,
     environment: BTreeMap<OsString, OsString>,
     file: BTreeMap<String, String>,
+    /// Why there is not more in the file.
+    broken: Option<Problem>,
 }
 
 impl Sources {
     /// These layers.
     pub fn new(flags: Flags, environment: BTreeMap<OsString, OsString>, file: BTreeMap<String, String>) -> Self {
-        Self { flags, environment, file }
+        Self { flags, environment, file, broken: None }
     }
 
     /// The flags, the process's environment, and `.env` in the working
     /// directory. The environment is read and not changed, so this needs no
     /// care about threads.
-    ///
-    /// # Errors
-    /// A `.env` that is there and cannot be read.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-    pub fn of_process(flags: Flags) -> Result<Self, Problems> {
-        let file = read_file(Path::new(".env")).map_err(|problem| Problems(vec![problem]))?;
-        Ok(Self::new(flags, env::vars_os().collect(), file))
+    pub fn of_process(flags: Flags) -> Self {
+        let mut file = BTreeMap::new();
+        let broken = read_file(Path::new(".env"), &mut file).err();
+        Self { flags, environment: env::vars_os().collect(), file, broken }
+    }
+
+    /// What is wrong with the sources themselves: a `.env` that cannot be read.
+    pub(super) fn problem(&self) -> Option<&Problem> {
+        self.broken.as_ref()
     }
 
     /// The setting's text and its origin; `None` where nobody set it and its
@@ -122,6 +127,12 @@ impl Sources {
             Otherwise::Value(text) => Ok(Some((text, Origin::Default))),
             Otherwise::Unset(_) => Ok(None),
         }
+    }
+
+    /// The failpoints that a test arms. No setting: nobody else has a use for them,
+    /// and a file `.env` cannot arm any.
+    pub fn failpoints(&self) -> Option<&str> {
+        self.environment.get(std::ffi::OsStr::new("DISTRIBUTION_FAILPOINTS"))?.to_str()
     }
 
     /// Whether anybody set it.
@@ -155,16 +166,16 @@ pub(super) fn subject(setting: &Setting, origin: Origin) -> String {
     }
 }
 
-fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Problem> {
+/// Adds what the file says, up to where it cannot be understood.
+fn read_file(path: &Path, values: &mut BTreeMap<String, String>) -> Result<(), Problem> {
     let problem = |what: String, fix: &str| Problem { subject: ".env".to_owned(), what, fix: fix.to_owned() };
     let lines = match dotenvy::from_path_iter(path) {
         Ok(lines) => lines,
-        Err(error) if error.not_found() => return Ok(BTreeMap::new()),
+        Err(error) if error.not_found() => return Ok(()),
         Err(error) => {
             return Err(problem(format!("it cannot be read: {error}"), "let this user read it, or take it away"));
         }
     };
-    let mut values = BTreeMap::new();
     for line in lines {
         match line {
             // The first of a name counts, as where dotenvy sets the environment itself.
@@ -184,7 +195,7 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Problem> {
             Err(error) => return Err(problem(format!("it cannot be read: {error}"), "write it in UTF-8")),
         }
     }
-    Ok(values)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -195,7 +206,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join(".env");
         std::fs::write(&path, text).unwrap();
-        read_file(&path)
+        let mut values = BTreeMap::new();
+        read_file(&path, &mut values).map(|()| values)
     }
 
     #[test]
@@ -203,7 +215,7 @@ mod tests {
         let values = read("# a comment\nRUST_LOG=debug\nexport A='x y#$z'\nB=\"q\" # more\nRUST_LOG=trace\n").unwrap();
         let expected = [("A", "x y#$z"), ("B", "q"), ("RUST_LOG", "debug")];
         assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-        assert_eq!(read_file(Path::new("/nowhere/.env")).unwrap(), BTreeMap::new());
+        read_file(Path::new("/nowhere/.env"), &mut BTreeMap::new()).unwrap();
     }
 
     #[test]

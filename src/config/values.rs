@@ -8,6 +8,8 @@ use std::str::FromStr;
 use http::Uri;
 use ipnet::IpNet;
 use secrecy::SecretString;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::auth::{Claim, Password, Registration};
 use crate::services::ManifestsOptions;
@@ -109,22 +111,22 @@ pub(super) fn public_url(text: &str) -> Parsed<PublicUrl> {
 }
 
 pub(super) fn database(text: &str) -> Parsed<Database> {
-    let fix = "sqlite:PATH, such as sqlite:db/registry.db, or postgres://USER:PASSWORD@HOST/NAME";
+    let fix = "sqlite:PATH, such as sqlite:db/registry.db, or postgres://USER:PASSWORD@HOST/NAME, where `/`, `@`, `:`, \
+               `?`, `#` and `%` in a password are written as %2F, %40, %3A, %3F, %23 and %25";
+    let no_url = |error: sqlx::Error| Invalid::new(format!("it cannot be understood: {error}"), fix);
     if let Some(rest) = text.strip_prefix("sqlite:") {
         let path = rest.strip_prefix("//").unwrap_or(rest);
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         if matches!(path, "" | ":memory:") || rest.contains("mode=memory") {
             return Err(Invalid::new("it names no file, and a registry must not forget", fix));
         }
-        let path = percent_encoding::percent_decode_str(path)
-            .decode_utf8()
-            .map_err(|_| Invalid::new("its path is not UTF-8", fix))?;
-        return Ok(Database::Sqlite { url: text.to_owned(), path: path.as_ref().into() });
+        let options = SqliteConnectOptions::from_str(text).map_err(no_url)?;
+        return Ok(Database::Sqlite { url: text.to_owned(), path: options.get_filename().into() });
     }
-    let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"));
-    match rest {
+    match text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
         Some("" | "/") => Err(Invalid::new("it names no database", fix)),
         Some(rest) => {
+            PgConnectOptions::from_str(text).map_err(no_url)?;
             let place = rest.split('?').next().unwrap_or_default();
             let place = place.rsplit('@').next().unwrap_or_default();
             Ok(Database::Postgres { url: text.into(), shown: format!("postgres://{place}").into() })
@@ -291,7 +293,17 @@ mod tests {
             let database = database(text).unwrap();
             assert_eq!((database.url(), database.to_string().as_str()), (text, "postgres://db/registry"));
         }
-        for text in ["", "sqlite:", "sqlite::memory:", "sqlite:x?mode=memory", "mysql://u:secret@db/x", "postgres://"] {
+        for text in [
+            "",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:x?mode=memory",
+            "mysql://u:secret@db/x",
+            "postgres://",
+            "postgres://u:sec/secret@db/x",
+            "postgres://db/x?sslmode=maybe",
+            "sqlite:a?mode=x",
+        ] {
             assert!(!database(text).unwrap_err().what.contains("secret"), "{text}");
         }
     }

@@ -90,16 +90,22 @@ async fn permit(auth: &Auth, head: &Parts) -> Result<Option<Permit>, Response> {
         return Err(of_policy(Refusal::Denied, String::new(), None));
     };
     let (Some(endpoint), Ok(route)) = (matched.endpoint, &matched.route) else { return Ok(None) };
+    let namespaced =
+        |access, namespace| async move { auth.check_namespace(caller, access, namespace).await.map(|()| None) };
     let checked = match (endpoint.facts().access, route.repository(), route.namespace()) {
         (Access::Public, ..) => Ok(None),
         (Access::Register, ..) => auth.check_registration(caller).map(|()| None).map_err(CheckError::Refused),
         (Access::Identity, ..) => auth.check_identity(caller).map(|()| None).map_err(CheckError::Refused),
         (Access::Account, ..) => auth.manager(caller).map(|_| None).map_err(CheckError::Refused),
+        (Access::Claim, ..) => auth.check_claim(caller).map(|()| None).map_err(CheckError::Refused),
         (Access::Admin, ..) => auth.admin(caller).map(|_| None).map_err(CheckError::Refused),
         (Access::Catalog, ..) => auth.check_catalog(caller).map(|()| None).map_err(CheckError::Refused),
-        (Access::Namespace, _, Some(namespace)) => {
-            auth.check_namespace(caller, NamespaceAccess::Manage, namespace).await.map(|()| None)
-        }
+        (Access::Own, ..) => match route.username() {
+            Some(name) => auth.check_user(caller, name).map(|()| None).map_err(CheckError::Refused),
+            None => Err(CheckError::Refused(Refusal::Denied)),
+        },
+        (Access::NamespaceView, _, Some(namespace)) => namespaced(NamespaceAccess::View, namespace).await,
+        (Access::Namespace, _, Some(namespace)) => namespaced(NamespaceAccess::Manage, namespace).await,
         (access, Some(repository), _) => match of_repository(access) {
             Some(access) => auth.check(caller, access, repository).await.map(Some),
             None => Err(CheckError::Refused(Refusal::Denied)),
@@ -124,8 +130,11 @@ fn of_repository(access: Access) -> Option<auth::Access> {
         | Access::Register
         | Access::Identity
         | Access::Account
+        | Access::Own
         | Access::Admin
+        | Access::Claim
         | Access::Catalog
+        | Access::NamespaceView
         | Access::Namespace => None,
     }
 }

@@ -311,7 +311,8 @@ mod tests {
         let mut request = Request::new(body);
         *request.method_mut() = http::Method::PATCH;
         let path = "/v2/a/blobs/uploads/7b0b9a1e-8a0e-4b0e-9d53-1f2f3a4b5c6d";
-        request.extensions_mut().insert(crate::router::route(request.method(), path));
+        let matched = crate::router::route(request.method(), path);
+        request.extensions_mut().insert(matched);
         request
     }
 

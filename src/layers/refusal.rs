@@ -57,7 +57,7 @@ fn of_parameter(endpoint: Option<Endpoint>, method: &Method, bad: &BadParameter)
         Bad::Digest(DigestError::Unsupported(_)) => (Status::NOT_FOUND, Code::BlobUnknown),
         Bad::Reference(ReferenceError::Digest(_)) | Bad::Digest(_) => (Status::BAD_REQUEST, Code::DigestInvalid),
         Bad::Upload(_) => (Status::NOT_FOUND, Code::BlobUploadUnknown),
-        Bad::Username(_) | Bad::Namespace(_) => (Status::NOT_FOUND, Code::NotFound),
+        Bad::Username(_) | Bad::Namespace(_) | Bad::Token(_) => (Status::NOT_FOUND, Code::NotFound),
     };
     ErrorReply::new(status, code, bad.to_string()).into_response()
 }
@@ -116,8 +116,11 @@ pub(super) fn scope_of(matched: &Matched, query: Option<&str>) -> String {
         | Access::Register
         | Access::Identity
         | Access::Account
+        | Access::Own
         | Access::Admin
+        | Access::Claim
         | Access::Manage
+        | Access::NamespaceView
         | Access::Namespace => None,
     }
     .unwrap_or_default()

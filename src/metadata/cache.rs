@@ -17,7 +17,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::manifests::StoredManifest;
-use super::repositories::{Facts, RepositoryId};
+use super::repositories::{Asker, Facts, RepositoryId};
 use super::tokens::{AccessToken, TokenHash, TokenId};
 use super::users::{Account, UserId};
 use super::{Backend, blobs};
@@ -131,7 +131,7 @@ impl<K> Weighter<K, Entry<StoredManifest>> for ByBytes {
 
 /// All that is remembered of the database.
 pub(super) struct Caches {
-    pub(super) facts: Guarded<(RepositoryName, Option<UserId>), Facts>,
+    pub(super) facts: Guarded<(RepositoryName, Asker), Facts>,
     pub(super) accounts: Guarded<Username, Account>,
     pub(super) accounts_by_id: Guarded<UserId, Account>,
     pub(super) tokens: Guarded<TokenId, AccessToken>,

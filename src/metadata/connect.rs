@@ -58,7 +58,7 @@ pub(super) struct Connections {
 pub(super) struct Reconnect(AnyConnectOptions);
 
 impl Reconnect {
-    pub(super) async fn connect(&self) -> Result<AnyConnection, Error> {
+    pub(super) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = self.0.connect().await?;
         sqlx::raw_sql(SQLITE_WRITER).execute(&mut connection).await?;
         Ok(connection)

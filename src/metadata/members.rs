@@ -27,27 +27,27 @@ pub enum MemberChange {
     IsOwner,
 }
 
-static LIST: Sql = Sql::new(&["SELECT m.account, u.name, m.role, m.since
-     FROM members m JOIN users u ON u.id = m.account
-     WHERE m.namespace = $1 AND m.account > $2 ORDER BY m.account LIMIT $3"]);
+static LIST: Sql = Sql::new(&["SELECT account, name, role, since FROM members
+     WHERE namespace = $1 AND name > $2 ORDER BY name LIMIT $3"]);
 /// Locked: its owner does not change while a member does.
 static OWNER: Sql = Sql::new(&["SELECT owner FROM namespaces WHERE name = $1 FOR_UPDATE(namespaces)"]);
-static PUT: Sql = Sql::new(&["INSERT INTO members (namespace, account, role, since) VALUES ($1, $2, $3, $4)
+static PUT: Sql = Sql::new(&["INSERT INTO members (namespace, account, name, role, since)
+     SELECT $1, u.id, u.name, $3, $4 FROM users u WHERE u.id = $2
      ON CONFLICT (namespace, account) DO UPDATE SET role = excluded.role"]);
 static REMOVE: Sql = Sql::new(&["DELETE FROM members WHERE namespace = $1 AND account = $2 RETURNING account"]);
 
 impl Metadata {
-    /// The namespace's members by the age of their accounts, those after `after`.
+    /// The namespace's members by name, those after `after`.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn members(
         &self,
         namespace: &Namespace,
-        after: Option<UserId>,
+        after: Option<&Username>,
         count: usize,
     ) -> Result<Vec<Member>, Error> {
-        let after = after.map_or(0, |after| after.0);
+        let after = after.map_or("", Username::as_str);
         let args = [namespace.as_str().into(), after.into(), limit(count).into()];
         let mut members = Vec::new();
         for row in self.read("members", &LIST, &args).await? {

@@ -42,9 +42,11 @@ mod push;
 mod referrers;
 mod repositories;
 mod settings;
+mod sweep;
 mod tags;
 mod tokens;
 mod transaction;
+mod user_changes;
 mod users;
 
 pub use audit::{AuditAction, AuditEntry, AuditFilter, AuditRecord, Outcome};
@@ -63,7 +65,9 @@ pub use origin::{Actor, Origin};
 pub use push::PushTarget;
 pub use referrers::ReferrerPage;
 pub use repositories::{Facts, RepositoryFacts, RepositoryId, RepositoryRecord};
+pub use sweep::{LinkCursor, Swept};
 pub use tokens::{AccessToken, CreateTokenError, NewToken, TokenHash, TokenId, TokenKind, TokenOwner};
+pub use user_changes::{ChangeUserError, UserChange};
 pub use users::{Account, CreateUserError, Credentials, NewUser, PasswordHash, UserId, UserRecord};
 
 #[cfg(test)]

@@ -64,7 +64,8 @@ pub(super) static USER_NAME: Sql = Sql::new(&["SELECT name FROM users WHERE id =
 static CLAIM: Sql = Sql::new(&["INSERT INTO namespaces (name, owner, created_at) VALUES ($1, $2, $3)
      ON CONFLICT (name) DO NOTHING RETURNING name"]);
 static HAND_OVER: Sql = Sql::new(&["UPDATE namespaces SET owner = $2 WHERE name = $1 RETURNING name"]);
-static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, role, since) VALUES ($1, $2, 'owner', $3)
+static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, name, role, since)
+     SELECT $1, u.id, u.name, 'owner', $3 FROM users u WHERE u.id = $2
      ON CONFLICT (namespace, account) DO UPDATE SET role = 'owner'"]);
 static SET_DEFAULT: Sql = Sql::new(&["UPDATE namespaces SET default_visibility = $2 WHERE name = $1 RETURNING name"]);
 

@@ -123,10 +123,10 @@ impl Metadata {
     /// Finishes the changes under way and closes the connections.
     pub async fn close(&self) {
         drop(self.core.jobs.write().unwrap_or_else(std::sync::PoisonError::into_inner).take());
-        if let Some(writer) = self.core.writer.lock().await.take() {
-            if let Err(error) = writer.await {
-                tracing::error!(%error, "the writer did not end well");
-            }
+        if let Some(writer) = self.core.writer.lock().await.take()
+            && let Err(error) = writer.await
+        {
+            tracing::error!(%error, "the writer did not end well");
         }
         self.core.pool.close().await;
     }

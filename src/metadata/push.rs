@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::audit::{AuditAction, audit};
 use super::dialect::Sql;
-use super::repositories::facts;
+use super::repositories::{Asker, facts};
 use super::transaction::{Columns, Tx};
 use super::{Error, Facts, Origin, RepositoryId};
 use crate::domain::{RepositoryName, Visibility};
@@ -34,16 +34,18 @@ impl fmt::Debug for PushTarget {
 
 static CLAIM: Sql = Sql::new(&["INSERT INTO namespaces (name, owner, created_at) VALUES ($1, $2, $3)
      ON CONFLICT (name) DO NOTHING RETURNING name"]);
-static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, role, since) VALUES ($1, $2, 'owner', $3)"]);
+static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, name, role, since)
+     SELECT $1, u.id, u.name, 'owner', $3 FROM users u WHERE u.id = $2"]);
 static CREATE: Sql =
     Sql::new(&["INSERT INTO repositories (name, namespace, visibility, creator, created_at, changed_at)
      VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (name) DO NOTHING RETURNING id"]);
 
 /// The repository that is pushed to: made if it is not there, its namespace claimed if it is nobody's.
 pub(super) async fn repository(tx: &mut Tx<'_>, target: &PushTarget) -> Result<RepositoryId, Error> {
+    let asker = Asker::of(&target.origin.actor, &target.repository);
     // Each round ends the push or loses to somebody whose row the next one sees.
     loop {
-        let facts = facts(tx, &target.repository, target.origin.actor.user()).await?;
+        let facts = facts(tx, &target.repository, asker).await?;
         if !(target.judge)(&facts) {
             return Err(Error::Denied);
         }

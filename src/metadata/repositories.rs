@@ -6,7 +6,7 @@ use super::dialect::{Arg, Sql};
 use super::pagination::limit;
 use super::transaction::{Columns, Tx};
 use super::users::UserId;
-use super::{Error, Metadata, Origin, Timestamp};
+use super::{Actor, Error, Metadata, Origin, Timestamp};
 use crate::domain::{Namespace, RepositoryName, Role, Username, Visibility};
 
 /// A repository's key; never used again, not even for one of the same name.
@@ -46,14 +46,41 @@ pub struct RepositoryRecord {
     pub created_at: Timestamp,
 }
 
+/// For whom facts are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Asker {
+    Nobody,
+    User(UserId),
+    /// A machine of the repository's own namespace.
+    Robot,
+}
+
+impl Asker {
+    /// As the actor of a push is judged.
+    pub(super) fn of(actor: &Actor, repository: &RepositoryName) -> Self {
+        match actor {
+            Actor::User { id, .. } => Self::User(*id),
+            Actor::Robot { namespace, .. } if namespace.as_str() == repository.namespace_str() => Self::Robot,
+            Actor::Robot { .. } | Actor::Anonymous | Actor::System => Self::Nobody,
+        }
+    }
+
+    fn user(self) -> Option<i64> {
+        match self {
+            Self::User(user) => Some(user.0),
+            Self::Nobody | Self::Robot => None,
+        }
+    }
+}
+
 static FACTS: Sql = Sql::new(&["SELECT r.id, r.visibility, r.creator, n.name, n.default_visibility, m.role
      FROM (SELECT 1 AS one) q
      LEFT JOIN repositories r ON r.name = $1
      LEFT JOIN namespaces n ON n.name = $2
      LEFT JOIN members m ON m.namespace = $2 AND m.account = $3"]);
 
-fn facts_args<'a>(repository: &'a RepositoryName, user: Option<UserId>) -> [Arg<'a>; 3] {
-    [repository.as_str().into(), repository.namespace_str().into(), user.map(|user| user.0).into()]
+fn facts_args(repository: &RepositoryName, asker: Asker) -> [Arg<'_>; 3] {
+    [repository.as_str().into(), repository.namespace_str().into(), asker.user().into()]
 }
 
 fn read_facts(row: Option<&AnyRow>) -> Result<Facts, Error> {
@@ -77,18 +104,19 @@ fn read_facts(row: Option<&AnyRow>) -> Result<Facts, Error> {
 }
 
 /// The facts as this transaction sees them.
-pub(super) async fn facts(tx: &mut Tx<'_>, repository: &RepositoryName, user: Option<UserId>) -> Result<Facts, Error> {
-    match tx.known_facts(repository, user) {
+pub(super) async fn facts(tx: &mut Tx<'_>, repository: &RepositoryName, asker: Asker) -> Result<Facts, Error> {
+    match tx.known_facts(repository, asker) {
         Some(known) => Ok(known),
-        None => read_facts(tx.one(&FACTS, &facts_args(repository, user)).await?.as_ref()),
+        None => read_facts(tx.one(&FACTS, &facts_args(repository, asker)).await?.as_ref()),
     }
 }
 
 impl Facts {
     /// Whether it may be remembered. What the asker may not see is asked for each
     /// time, as what is not there is: so neither answers sooner than the other (I4).
-    fn may_be_kept(&self) -> bool {
-        self.repository.is_some_and(|repository| self.role.is_some() || repository.visibility != Visibility::Private)
+    fn may_be_kept(&self, asker: Asker) -> bool {
+        let sees = self.role.is_some() || asker == Asker::Robot;
+        self.repository.is_some_and(|repository| sees || repository.visibility != Visibility::Private)
     }
 }
 
@@ -124,15 +152,29 @@ impl Metadata {
     /// # Errors
     /// Those of the database.
     pub async fn facts(&self, repository: &RepositoryName, user: Option<UserId>) -> Result<Facts, Error> {
+        self.facts_for(repository, user.map_or(Asker::Nobody, Asker::User)).await
+    }
+
+    /// The same for a machine of that namespace. It is no user and has no role,
+    /// but what is in its own namespace it may be told as fast as a member.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn facts_for_robot(&self, repository: &RepositoryName, of: &Namespace) -> Result<Facts, Error> {
+        let own = of.as_str() == repository.namespace_str();
+        self.facts_for(repository, if own { Asker::Robot } else { Asker::Nobody }).await
+    }
+
+    async fn facts_for(&self, repository: &RepositoryName, asker: Asker) -> Result<Facts, Error> {
         let cache = &self.core.caches.facts;
-        let key = (repository.clone(), user);
+        let key = (repository.clone(), asker);
         if let Some(known) = cache.get(&key) {
             return Ok(known);
         }
         let noted = cache.version(&key);
-        let row = self.read_one("facts", &FACTS, &facts_args(repository, user)).await?;
+        let row = self.read_one("facts", &FACTS, &facts_args(repository, asker)).await?;
         let facts = read_facts(row.as_ref())?;
-        if facts.may_be_kept() {
+        if facts.may_be_kept(asker) {
             cache.insert(key, facts, noted);
         }
         Ok(facts)

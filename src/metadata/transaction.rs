@@ -6,8 +6,7 @@ use uuid::Uuid;
 
 use super::cache::{Caches, News};
 use super::dialect::{Arg, Backend, Sql, arguments};
-use super::repositories::Facts;
-use super::users::UserId;
+use super::repositories::{Asker, Facts};
 use super::{Error, Timestamp};
 use crate::domain::RepositoryName;
 
@@ -22,6 +21,15 @@ pub(super) struct Tx<'c> {
     pub(super) now: Timestamp,
     caches: Option<&'c Caches>,
     news: Vec<News>,
+    savepoint: Savepoint,
+}
+
+/// Whether a change can be undone alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Savepoint {
+    /// It has nothing to undo yet; its first statement sets a savepoint on its way.
+    Due,
+    Set,
 }
 
 /// What the database said to a statement, or to several.
@@ -39,13 +47,26 @@ impl<'c> Tx<'c> {
         backend: Backend,
         now: Timestamp,
         caches: Option<&'c Caches>,
+        savepoint: Savepoint,
     ) -> Self {
-        Self { connection, backend, now, caches, news: Vec::new() }
+        Self { connection, backend, now, caches, news: Vec::new(), savepoint }
     }
 
     /// Runs statements that change something.
     pub(super) async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<Answer, Error> {
+        if self.savepoint == Savepoint::Due {
+            self.savepoint = Savepoint::Set;
+            let mut answer = Answer::default();
+            let query = sqlx::query_with(sql.sqlite_saving(), arguments(args)?);
+            collect(self.connection, query, &mut answer).await?;
+            return Ok(answer);
+        }
         run(self.connection, self.backend, sql, args).await
+    }
+
+    /// Whether there is something to go back to.
+    pub(super) fn savepoint(&self) -> Savepoint {
+        self.savepoint
     }
 
     /// All rows.
@@ -69,8 +90,8 @@ impl<'c> Tx<'c> {
     }
 
     /// The facts, where a cache is known to hold the truth of this transaction.
-    pub(super) fn known_facts(&self, repository: &RepositoryName, user: Option<UserId>) -> Option<Facts> {
-        self.caches?.facts.get(&(repository.clone(), user))
+    pub(super) fn known_facts(&self, repository: &RepositoryName, asker: Asker) -> Option<Facts> {
+        self.caches?.facts.get(&(repository.clone(), asker))
     }
 }
 

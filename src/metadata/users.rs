@@ -107,7 +107,8 @@ static INSERT: Sql = Sql::new(&["INSERT INTO users
      VALUES ($1, $2, $3, $4, 0, $5, $6, $6) ON CONFLICT (name) DO NOTHING RETURNING id"]);
 static CLAIM_OWN_NAMESPACE: Sql = Sql::new(&["INSERT INTO namespaces (name, owner, created_at) VALUES ($1, $2, $3)
      ON CONFLICT (name) DO NOTHING RETURNING name"]);
-static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, role, since) VALUES ($1, $2, 'owner', $3)"]);
+static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, name, role, since)
+     SELECT $1, u.id, u.name, 'owner', $3 FROM users u WHERE u.id = $2"]);
 
 static BY_NAME: Sql = Sql::new(&["SELECT id, name, admin, disabled, epoch FROM users WHERE name = $1"]);
 static BY_ID: Sql = Sql::new(&["SELECT id, name, admin, disabled, epoch FROM users WHERE id = $1"]);
@@ -139,7 +140,7 @@ static DELETE: Sql = Sql::new(&[
     "DELETE FROM users WHERE id = $1 RETURNING name",
 ]);
 
-fn account(row: &AnyRow) -> Result<Account, Error> {
+pub(super) fn account(row: &AnyRow) -> Result<Account, Error> {
     Ok(Account {
         id: UserId(row.int(0)?),
         name: row.parse(1, "username")?,
@@ -147,6 +148,10 @@ fn account(row: &AnyRow) -> Result<Account, Error> {
         disabled: row.flag(3)?,
         epoch: row.uuid(4)?,
     })
+}
+
+pub(super) fn record(row: &AnyRow) -> Result<UserRecord, Error> {
+    Ok(UserRecord { account: account(row)?, created_at: row.time(5)?, changed_at: row.time(6)? })
 }
 
 impl Metadata {
@@ -216,9 +221,6 @@ impl Metadata {
     pub async fn users(&self, after: Option<&Username>, count: usize) -> Result<Vec<UserRecord>, Error> {
         let after = after.map_or("", Username::as_str);
         let rows = self.read("users", &LIST, &[after.into(), limit(count).into()]).await?;
-        let record = |row: &AnyRow| {
-            Ok(UserRecord { account: account(row)?, created_at: row.time(5)?, changed_at: row.time(6)? })
-        };
         rows.iter().map(record).collect()
     }
 
@@ -288,15 +290,8 @@ impl Metadata {
     /// # Errors
     /// Those of the database.
     pub async fn set_disabled(&self, user: UserId, disabled: bool, origin: Origin) -> Result<Option<Account>, Error> {
-        let args = (user, disabled, origin, Uuid::new_v4().to_string());
-        self.write("set_disabled", args, |tx, (user, disabled, origin, epoch)| {
-            Box::pin(async move {
-                let now = tx.now.as_micros();
-                let args = [user.0.into(), (*disabled).into(), epoch.as_str().into(), now.into()];
-                let action = if *disabled { AuditAction::UserDisable } else { AuditAction::UserEnable };
-                tx.run(&END_SESSIONS, &[user.0.into()]).await?;
-                changed(tx, &SET_DISABLED, &args, action, None, origin).await
-            })
+        self.write("set_disabled", (user, disabled, origin, Uuid::new_v4()), |tx, (user, disabled, origin, epoch)| {
+            Box::pin(set_disabled(tx, *user, *disabled, *epoch, origin))
         })
         .await
     }
@@ -307,11 +302,7 @@ impl Metadata {
     /// Those of the database.
     pub async fn set_admin(&self, user: UserId, admin: bool, origin: Origin) -> Result<Option<Account>, Error> {
         self.write("set_admin", (user, admin, origin), |tx, (user, admin, origin)| {
-            Box::pin(async move {
-                let args = [user.0.into(), (*admin).into(), tx.now.as_micros().into()];
-                let role = if *admin { "admin" } else { "user" };
-                changed(tx, &SET_ADMIN, &args, AuditAction::UserRole, Some(role), origin).await
-            })
+            Box::pin(set_admin(tx, *user, *admin, origin))
         })
         .await
     }
@@ -322,19 +313,43 @@ impl Metadata {
     /// # Errors
     /// Those of the database.
     pub async fn delete_user(&self, user: UserId, origin: Origin) -> Result<bool, Error> {
-        self.write("delete_user", (user, origin), |tx, (user, origin)| {
-            Box::pin(async move {
-                let Some(row) = tx.one(&DELETE, &[user.0.into()]).await? else { return Ok(false) };
-                let name = row.text(0)?;
-                for news in [News::Accounts, News::Tokens, News::Facts] {
-                    tx.note(news);
-                }
-                audit(tx, origin, AuditAction::UserDelete, &format!("user:{name}"), None).await?;
-                Ok(true)
-            })
-        })
-        .await
+        self.write("delete_user", (user, origin), |tx, (user, origin)| Box::pin(delete(tx, *user, origin))).await
     }
+}
+
+pub(super) async fn set_disabled(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    disabled: bool,
+    epoch: Uuid,
+    origin: &Origin,
+) -> Result<Option<Account>, Error> {
+    let (now, epoch) = (tx.now.as_micros(), epoch.to_string());
+    let args = [user.0.into(), disabled.into(), epoch.as_str().into(), now.into()];
+    let action = if disabled { AuditAction::UserDisable } else { AuditAction::UserEnable };
+    tx.run(&END_SESSIONS, &[user.0.into()]).await?;
+    changed(tx, &SET_DISABLED, &args, action, None, origin).await
+}
+
+pub(super) async fn set_admin(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    admin: bool,
+    origin: &Origin,
+) -> Result<Option<Account>, Error> {
+    let args = [user.0.into(), admin.into(), tx.now.as_micros().into()];
+    let role = if admin { "admin" } else { "user" };
+    changed(tx, &SET_ADMIN, &args, AuditAction::UserRole, Some(role), origin).await
+}
+
+pub(super) async fn delete(tx: &mut Tx<'_>, user: UserId, origin: &Origin) -> Result<bool, Error> {
+    let Some(row) = tx.one(&DELETE, &[user.0.into()]).await? else { return Ok(false) };
+    let name = row.text(0)?;
+    for news in [News::Accounts, News::Tokens, News::Facts] {
+        tx.note(news);
+    }
+    audit(tx, origin, AuditAction::UserDelete, &format!("user:{name}"), None).await?;
+    Ok(true)
 }
 
 async fn create(tx: &mut Tx<'_>, user: &NewUser, origin: &Origin, epoch: Uuid) -> Result<Account, CreateUserError> {

@@ -18,7 +18,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::domain::{
     Digest, DigestError, Namespace, NamespaceError, Reference, ReferenceError, RepositoryName, RepositoryNameError,
-    UploadId, UploadIdError, UsernameError,
+    TokenNumber, TokenNumberError, UploadId, UploadIdError, Username, UsernameError,
 };
 
 pub use links::Links;
@@ -36,6 +36,8 @@ pub struct Facts {
     pub methods: &'static [Method],
     /// The path as a template with `{parameters}`.
     pub path: &'static str,
+    /// Names of the query's parameters, where the endpoint is ours alone.
+    pub query: &'static [&'static str],
     pub access: Access,
     /// The reference registry's name of its group: the metrics label `handler`.
     pub handler: &'static str,
@@ -55,8 +57,12 @@ pub enum Access {
     Identity,
     /// A user, or what acts for one.
     Account,
+    /// The user in the path, or an administrator.
+    Own,
     /// An administrator.
     Admin,
+    /// A user, or administrators only: the configuration says who claims namespaces.
+    Claim,
     Pull,
     Push,
     Delete,
@@ -66,6 +72,8 @@ pub enum Access {
     Manage,
     /// Anyone, each seeing what they may pull from (R-CAT-02).
     Catalog,
+    /// A member of the namespace in the path.
+    NamespaceView,
     /// An owner of the namespace in the path.
     Namespace,
 }
@@ -78,13 +86,16 @@ impl Access {
             Self::Register => "register",
             Self::Identity => "identity",
             Self::Account => "account",
+            Self::Own => "own",
             Self::Admin => "admin",
+            Self::Claim => "claim",
             Self::Pull => "pull",
             Self::Push => "push",
             Self::Delete => "delete",
             Self::Referrers => "referrers",
             Self::Manage => "manage",
             Self::Catalog => "catalog",
+            Self::NamespaceView => "namespace_view",
             Self::Namespace => "namespace",
         }
     }
@@ -155,6 +166,8 @@ pub enum BadParameter {
     Username(#[from] UsernameError),
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    #[error(transparent)]
+    Token(#[from] TokenNumberError),
 }
 
 /// Finds the endpoint of a request and parses its parameters.

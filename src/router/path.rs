@@ -43,6 +43,8 @@ static TABLE: LazyLock<Paths> = LazyLock::new(|| {
             unreachable!("build.rs inserted {} too: {conflict}", entry.key);
         }
     }
+    // The shorter prefix first: `/api/v1/…/visibility` is a repository's whatever stands before it.
+    table.reversed.sort_by_key(|(prefix, _)| prefix.len());
     table
 });
 
@@ -158,6 +160,32 @@ mod tests {
         }
     }
 
+    /// A path that ends in `/visibility` is always a repository's; a slash at the end says otherwise.
+    #[test]
+    fn what_is_called_visibility_is_reached_with_a_slash() {
+        let repository = |method: Method, path: &str| {
+            let (endpoint, repository) = found(method, path);
+            (endpoint, repository.map(|name| name.to_string()))
+        };
+        let visibility = (Some(Endpoint::VisibilityGet), Some("repositories/team".to_owned()));
+        assert_eq!(repository(Method::GET, "/api/v1/repositories/team/visibility"), visibility);
+        let deleted = |name: &str| (Some(Endpoint::RepositoryDelete), Some(name.to_owned()));
+        assert_eq!(repository(Method::DELETE, "/api/v1/repositories/team/visibility/"), deleted("team/visibility"));
+        assert_eq!(repository(Method::DELETE, "/api/v1/repositories/team/app"), deleted("team/app"));
+        assert_eq!(repository(Method::DELETE, "/api/v1/repositories/a/b/c/d/e"), deleted("a/b/c/d/e"));
+        assert_eq!(repository(Method::DELETE, "/api/v1/repositories/a"), deleted("a"));
+        assert_eq!(found(Method::GET, "/api/v1/users/visibility/").0, Some(Endpoint::UserGet));
+        assert_eq!(found(Method::GET, "/api/v1/users/alice").0, Some(Endpoint::UserGet));
+        assert_eq!(found(Method::PATCH, "/api/v1/namespaces/visibility/").0, Some(Endpoint::NamespaceChange));
+        assert_eq!(found(Method::DELETE, "/api/v1/users/alice/tokens/7").0, Some(Endpoint::TokenRevoke));
+        for path in ["/api/v1/repositories/", "/api/v1/repositories", "/api/v1/namespaces/team/nothing", "/api/v1/"] {
+            assert!(matches!(route(&Method::GET, path).route, Err(Unroutable::UnknownPath)), "{path}");
+        }
+        for path in ["/api/v1/users/alice/tokens/07", "/api/v1/users/A", "/api/v1/repositories/team//app"] {
+            assert!(matches!(route(&Method::DELETE, path).route, Err(Unroutable::Parameter(_))), "{path}");
+        }
+    }
+
     #[test]
     fn another_method_is_told_what_is_allowed() {
         let allow = |path: &str| match route(&Method::POST, path).route {
@@ -197,6 +225,10 @@ mod tests {
             }
             let (matched, repository) = found(Method::PUT, &format!("/api/v1/{name}/visibility"));
             prop_assert_eq!(matched, Some(Endpoint::VisibilitySet));
+            let repository = repository.unwrap();
+            prop_assert_eq!(repository.as_str(), &name);
+            let (matched, repository) = found(Method::DELETE, &format!("/api/v1/repositories/{name}/"));
+            prop_assert_eq!(matched, Some(Endpoint::RepositoryDelete));
             let repository = repository.unwrap();
             prop_assert_eq!(repository.as_str(), &name);
         }

@@ -24,7 +24,8 @@ use crate::auth::{Caller, Permit};
 use crate::protocol::{Body, ErrorReply, Origin, Query, Request, Response};
 use crate::router::{Links, Matched, Route};
 use crate::services::{
-    Blobs, Call, Catalog, Health, Manifests, Ping, Push, Referrers, Repositories, Tags, Tokens, Uploads, Users, answer,
+    AccessTokens, Audit, Blobs, Call, Catalog, Health, IntoResponse, Manifests, Members, Namespaces, Openapi, Ping,
+    Push, Referrers, Repositories, Robots, Sessions, Tags, Tokens, Uploads, Users, answer,
 };
 
 include!(concat!(env!("OUT_DIR"), "/dispatch.rs"));
@@ -39,8 +40,15 @@ pub struct Services {
     referrers: Referrers,
     catalog: Catalog,
     tokens: Tokens,
+    openapi: Openapi,
     users: Users,
+    access_tokens: AccessTokens,
+    sessions: Sessions,
+    namespaces: Namespaces,
+    members: Members,
+    robots: Robots,
     repositories: Repositories,
+    audit: Audit,
     health: Health,
 }
 
@@ -57,10 +65,17 @@ impl Services {
             manifests: Manifests::new(metadata.clone(), push, links.clone(), options.manifests),
             tags: Tags::new(metadata.clone(), links.clone()),
             referrers: Referrers::new(metadata.clone(), links.clone()),
-            catalog: Catalog::new(auth.clone(), links),
+            catalog: Catalog::new(auth.clone(), links.clone()),
             tokens: Tokens::new(auth.clone()),
-            users: Users::new(auth.clone(), metadata.clone()),
-            repositories: Repositories::new(metadata.clone()),
+            openapi: Openapi::new(&options.path_prefix),
+            users: Users::new(auth.clone(), metadata.clone(), links.clone()),
+            access_tokens: AccessTokens::new(auth.clone(), metadata.clone(), links.clone()),
+            sessions: Sessions::new(metadata.clone(), links.clone()),
+            namespaces: Namespaces::new(metadata.clone(), links.clone()),
+            members: Members::new(metadata.clone(), links.clone()),
+            robots: Robots::new(auth.clone(), metadata.clone(), links.clone()),
+            repositories: Repositories::new(metadata.clone(), links.clone()),
+            audit: Audit::new(metadata.clone(), links),
             health: Health::new(metadata.clone(), store.clone(), options.render_metrics),
         }
     }

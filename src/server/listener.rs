@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tower::{Service, ServiceExt};
@@ -32,6 +33,16 @@ const MAX_HEADERS: usize = 256;
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
+}
+
+/// Lets the process hold as many connections and files open as it may: the soft
+/// limit is often 1024, which a burst of clients passes.
+pub(super) fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, current = ?limit.current, "the limit of open files could not be raised");
+    }
 }
 
 /// Binds the address; port 0 takes any that is free.

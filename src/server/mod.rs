@@ -4,6 +4,7 @@
 //! [`listener`], requests that change something by [`dispatch`], and the
 //! housekeeping by [`run`], which returns when all of them have ended.
 
+mod allocator;
 mod dispatch;
 mod housekeeping;
 mod io;
@@ -25,9 +26,10 @@ use crate::metadata;
 use crate::services::{ManifestsOptions, PushOptions};
 use crate::store;
 
+pub use allocator::keep_little;
 pub use dispatch::Services;
 pub use listener::{Bound, bind};
-pub use open::{Error, Opened, open, pair};
+pub use open::{Error, Opened, open, pair, storage};
 pub use shutdown::terminated;
 
 /// Everything that serving goes by.
@@ -58,6 +60,7 @@ pub struct Options {
 /// # Errors
 /// Where database, store or socket cannot be opened; each says what to do.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    listener::raise_descriptor_limit();
     let opened = open(&options).await?;
     let bound = bind(options.host, options.port).await?;
     let services = Services::new(&opened, &options);

@@ -4,11 +4,20 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::Error;
-use crate::auth::{Caller, Permit};
-use crate::domain::RepositoryName;
+use crate::auth::{Caller, Peer, Permit};
+use crate::domain::{RepositoryName, Visibility};
 use crate::metadata;
 use crate::metadata::{RepositoryFacts, RepositoryId};
 use crate::protocol::{Body, Origin, Query};
+
+/// What is read from the fields of a form.
+pub trait FromForm: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Error::Form`] says what is not as documented.
+    fn from_form(form: &Query) -> Result<Self, Error>;
+}
 
 /// What a request brings besides the parameters in its path: who asks, how they
 /// were let in, query, headers and body.
@@ -47,13 +56,23 @@ impl Call {
         found.ok_or_else(|| Error::NameUnknown(name.clone()))
     }
 
+    /// Who may pull from the repository in the path, which must exist.
+    ///
+    /// # Errors
+    /// [`Error::NameUnknown`] where it does not.
+    pub fn visibility(&self, name: &RepositoryName) -> Result<Visibility, Error> {
+        let found = self.permit.and_then(|permit| permit.repository).map(|found| found.visibility);
+        found.ok_or_else(|| Error::NameUnknown(name.clone()))
+    }
+
+    /// Where the request comes from, as a login is counted.
+    pub fn peer(&self) -> Peer {
+        Peer { address: self.origin.client, request: Some(self.origin.id.0.as_ref().into()) }
+    }
+
     /// Who asks, and from where, as the audit log keeps it.
     pub fn audit_origin(&self) -> metadata::Origin {
-        metadata::Origin {
-            actor: self.caller.actor(),
-            address: Some(self.origin.client),
-            request: Some(self.origin.id.0.as_ref().into()),
-        }
+        self.peer().origin(self.caller.actor())
     }
 
     /// The value of a header that is text.
@@ -76,5 +95,12 @@ impl Call {
     /// [`Error::Json`] says where it is not as documented.
     pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
         serde_json::from_slice(&self.bytes().await?).map_err(Error::Json)
+    }
+    /// The body as the fields of a form.
+    ///
+    /// # Errors
+    /// [`Error::Form`] says where it is not as documented.
+    pub async fn form<T: FromForm>(&mut self) -> Result<T, Error> {
+        T::from_form(&Query::parse(&self.bytes().await?))
     }
 }

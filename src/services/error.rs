@@ -7,10 +7,10 @@ use serde_json::json;
 use super::IntoResponse;
 use super::uploads::Resume;
 use crate::auth;
-use crate::auth::{Refusal, Rejection};
+use crate::auth::{Refusal, Rejection, RobotNameError};
 use crate::domain::{
-    Digest, DigestError, GrantError, ManifestError, MediaTypeError, NamespaceError, Reference, RepositoryName,
-    TagError, Username, UsernameError,
+    Digest, DigestError, Grant, ManifestError, MediaTypeError, Namespace, Reference, RepositoryName, TagError,
+    TokenNumber, Username, UsernameError,
 };
 use crate::metadata;
 use crate::protocol::{
@@ -34,6 +34,8 @@ pub enum Error {
     RangeNotSatisfiable { size: u64 },
     #[error("`n={0}` is no number of entries")]
     PageSize(Box<str>),
+    #[error("`{0}` is nothing that such a list goes on after")]
+    Cursor(Box<str>),
 
     #[error("the upload has {} bytes, the chunk begins at {first}", .resume.offset)]
     ChunkOrder { first: u64, resume: Resume },
@@ -82,20 +84,38 @@ pub enum Error {
     Form(&'static str),
     #[error("username: {0}")]
     Username(#[from] UsernameError),
-    #[error("namespace: {0}")]
-    Namespace(#[from] NamespaceError),
-    #[error(transparent)]
-    Grant(#[from] GrantError),
     #[error("artifactType: {0}")]
     MediaType(#[from] MediaTypeError),
     #[error(transparent)]
     Password(#[from] auth::PasswordError),
     #[error("the username `{0}` is taken, as a username or as a namespace; choose another")]
     UsernameTaken(Username),
-    #[error("{0}")]
-    NotFound(String),
-    #[error("{0}")]
-    Conflict(String),
+    #[error("the password as it is now must stand in `old_password`")]
+    OldPassword,
+    #[error("users make tokens for themselves, logged in with their password: no token makes another")]
+    PasswordNeeded,
+    #[error("there is no user {0}")]
+    UserUnknown(Username),
+    #[error("{0} is the last admin who can log in; make another one first")]
+    LastAdmin(Username),
+    #[error("there is no token {0} here")]
+    TokenUnknown(TokenNumber),
+    #[error("there is one of that name already; choose another")]
+    TokenNameTaken,
+    #[error("whose it would be is gone")]
+    TokenOwnerGone,
+    #[error(transparent)]
+    RobotName(#[from] RobotNameError),
+    #[error("`{grant}` is not within the namespace {namespace}, which is as far as its robots reach")]
+    RobotScope { grant: Grant, namespace: Namespace },
+    #[error("there is no namespace {0}")]
+    NamespaceUnknown(Namespace),
+    #[error("the namespace {0} is somebody else's")]
+    NamespaceTaken(Namespace),
+    #[error("the namespace {namespace} is {user}'s; transfer it first")]
+    NamespaceOwner { namespace: Namespace, user: Username },
+    #[error("the log knows no action `{0}`")]
+    AuditAction(Box<str>),
 
     #[error(transparent)]
     Body(BodyError),
@@ -130,6 +150,7 @@ impl Error {
             Self::UploadUnknown => (Status::NOT_FOUND, Code::BlobUploadUnknown),
             Self::RangeNotSatisfiable { .. } => (Status::RANGE_NOT_SATISFIABLE, Code::Unsupported),
             Self::PageSize(_) => (Status::BAD_REQUEST, Code::Unsupported),
+            Self::Cursor(_) | Self::AuditAction(_) => (Status::BAD_REQUEST, Code::RequestInvalid),
             Self::ChunkOrder { .. } | Self::ChunkRange { .. } => {
                 (Status::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid)
             }
@@ -141,28 +162,35 @@ impl Error {
             Self::ManifestReferences { .. } => (Status::BAD_REQUEST, Code::ManifestBlobUnknown),
             Self::TooManyTags { .. } => (Status::URI_TOO_LONG, Code::Unsupported),
             Self::BlobReferenced(_) => (Status::METHOD_NOT_ALLOWED, Code::Unsupported),
-            Self::Denied | Self::Refused { refusal: Refusal::Denied, .. } => (Status::FORBIDDEN, Code::Denied),
+            Self::Denied
+            | Self::OldPassword
+            | Self::PasswordNeeded
+            | Self::Refused { refusal: Refusal::Denied, .. } => (Status::FORBIDDEN, Code::Denied),
             Self::Refused { refusal: Refusal::Challenge { .. }, .. } | Self::Credentials => {
                 (Status::UNAUTHORIZED, Code::Unauthorized)
             }
             Self::Refused { refusal: Refusal::Hidden, repository: Some(_), .. } => {
                 (Status::NOT_FOUND, Code::NameUnknown)
             }
-            Self::Refused { refusal: Refusal::Hidden, repository: None, .. } | Self::NotFound(_) => {
-                (Status::NOT_FOUND, Code::NotFound)
-            }
+            Self::Refused { refusal: Refusal::Hidden, repository: None, .. }
+            | Self::UserUnknown(_)
+            | Self::TokenUnknown(_)
+            | Self::TokenOwnerGone
+            | Self::NamespaceUnknown(_) => (Status::NOT_FOUND, Code::NotFound),
             Self::Throttled { .. } => (Status::TOO_MANY_REQUESTS, Code::TooManyRequests),
             Self::Json(_)
             | Self::Form(_)
             | Self::TooManyScopes(_)
             | Self::TokenTooLong
-            | Self::Namespace(_)
-            | Self::Grant(_)
+            | Self::RobotName(_)
+            | Self::RobotScope { .. }
             | Self::MediaType(_) => (Status::BAD_REQUEST, Code::RequestInvalid),
             Self::Username(_) => (Status::BAD_REQUEST, Code::UsernameInvalid),
             Self::Password(_) => (Status::BAD_REQUEST, Code::PasswordInvalid),
             Self::UsernameTaken(_) => (Status::CONFLICT, Code::UsernameTaken),
-            Self::Conflict(_) => (Status::CONFLICT, Code::Conflict),
+            Self::LastAdmin(_) | Self::TokenNameTaken | Self::NamespaceTaken(_) | Self::NamespaceOwner { .. } => {
+                (Status::CONFLICT, Code::Conflict)
+            }
             Self::Body(BodyError::TooLong { .. }) => (Status::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
             Self::Body(BodyError::Stalled) => (Status::REQUEST_TIMEOUT, Code::SizeInvalid),
             Self::Body(BodyError::Broken(_)) => (Status::BAD_REQUEST, Code::SizeInvalid),

@@ -56,10 +56,7 @@ impl NamePage {
     /// A page that says `body`, with a link to the next one where more follow
     /// after `last` (R-TGL-06).
     pub(super) fn new<T: Serialize>(body: &T, links: &Links, path: &str, page: &Page, last: Option<&str>) -> Self {
-        let next = last.map(|last| {
-            let size = page.size.map_or(0, std::num::NonZeroU32::get).to_string();
-            links.next_page(path, &[("n", &size), ("last", last)])
-        });
+        let next = last.map(|last| page.next(links, path, &[], last));
         // Strings always serialise.
         Self { json: serde_json::to_string(body).unwrap_or_default(), next }
     }

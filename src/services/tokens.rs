@@ -4,13 +4,17 @@
 //! (R-AUZ-01). What a token carries is `auth`'s matter; here it is only asked
 //! for and said.
 
-use secrecy::ExposeSecret;
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Call, Error, Json};
-use crate::auth::{Auth, Caller, IssueError, Issued, Peer, Scopes};
+use super::call::FromForm;
+use super::reply::Json;
+use super::secrets::Secret;
+use super::{Call, Error};
+use crate::auth::{Auth, Caller, IssueError, Issued, Scopes};
 use crate::protocol::{Credentials, Query};
 use crate::router;
 
@@ -21,19 +25,71 @@ pub struct Tokens {
 }
 
 /// What a client is told of its token (R-TKR-01 to R-TKR-03).
-#[derive(Serialize)]
-struct TokenReply<'a> {
-    token: &'a str,
-    access_token: &'a str,
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BearerToken")]
+pub struct TokenReply {
+    token: Secret,
+    /// The same as `token`: clients read one or the other.
+    access_token: Secret,
     /// In seconds.
     expires_in: u64,
-    /// RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     issued_at: String,
     /// The granted scopes; the POST form says them (R-TKP-03).
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
+    /// Where one was asked for, and a password shown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<&'a str>,
+    refresh_token: Option<Secret>,
+}
+
+/// The OAuth2 form. Fields that are not listed, such as `service`, are ignored.
+#[derive(JsonSchema)]
+pub struct TokenForm {
+    grant_type: GrantType,
+    /// For the grant `password`.
+    username: Option<String>,
+    /// For the grant `password`; an access token may stand in for it.
+    #[schemars(with = "Option<String>")]
+    password: Option<SecretString>,
+    /// For the grant `refresh_token`.
+    #[schemars(with = "Option<String>")]
+    refresh_token: Option<SecretString>,
+    /// Any number of times, each perhaps several, separated by spaces. Without any, the token carries all rights.
+    #[schemars(default)]
+    scope: Vec<String>,
+    /// `offline` asks for a refresh token.
+    access_type: Option<String>,
+    /// What the client calls itself.
+    client_id: Option<String>,
+}
+
+/// What is shown for a token.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum GrantType {
+    Password,
+    RefreshToken,
+}
+
+impl FromForm for TokenForm {
+    fn from_form(form: &Query) -> Result<Self, Error> {
+        let grant_type = match form.get("grant_type") {
+            Some("password") => GrantType::Password,
+            Some("refresh_token") => GrantType::RefreshToken,
+            _ => return Err(Error::Form("`grant_type` must be `password` or `refresh_token`")),
+        };
+        let text = |name| form.get(name).map(str::to_owned);
+        Ok(Self {
+            grant_type,
+            username: text("username"),
+            password: form.get("password").map(SecretString::from),
+            refresh_token: form.get("refresh_token").map(SecretString::from),
+            scope: form.all("scope").map(str::to_owned).collect(),
+            access_type: text("access_type"),
+            client_id: text("client_id"),
+        })
+    }
 }
 
 impl Tokens {
@@ -46,64 +102,64 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Error::Credentials`] for wrong ones, never an anonymous token instead.
-    pub async fn get(&self, _: router::TokenGet, call: Call) -> Result<Json, Error> {
-        let peer = peer(&call);
+    pub async fn get(&self, _: router::TokenGet, call: Call) -> Result<Json<TokenReply>, Error> {
         let caller = match Credentials::of(&call.headers) {
             Ok(Credentials::None) => Caller::anonymous(),
-            Ok(Credentials::Basic { user, password }) => {
-                self.auth.basic(&user, password.expose_secret(), &peer).await.map_err(Error::of_rejection)?
-            }
+            Ok(Credentials::Basic { user, password }) => self.login(&user, password.expose_secret(), &call).await?,
             // A token is no credential for another one.
             Ok(Credentials::Bearer(_)) | Err(_) => return Err(Error::Credentials),
         };
-        let issued = self.issue(&caller, &call.query).await?;
+        let issued = self.issue(&caller, call.query.all("scope")).await?;
         let offline = call.query.get("offline_token") == Some("true");
-        let refresh = if offline { self.refresh_token(&caller, &call.query, &peer).await? } else { None };
-        Ok(reply(&issued, None, refresh.as_deref()))
+        let client = call.query.get("client_id");
+        let refresh = if offline { self.refresh_token(&caller, client, &call).await? } else { None };
+        Ok(reply(&issued, None, refresh))
     }
 
     /// A token for a password or a refresh token (R-TKP-01 to R-TKP-05).
     ///
     /// # Errors
     /// [`Error::Credentials`] for wrong ones, [`Error::Form`] for a form that is not as documented.
-    pub async fn post(&self, _: router::TokenPost, mut call: Call) -> Result<Json, Error> {
-        let peer = peer(&call);
-        let form = Query::parse(&call.bytes().await?);
-        let field = |name| form.get(name).ok_or(Error::Form("`grant_type`, and what it needs, must be there"));
-        let offline = form.get("access_type") == Some("offline");
-        let (caller, refresh) = match form.get("grant_type") {
-            Some("password") => {
-                let (user, password) = (field("username")?, field("password")?);
-                let caller = self.auth.basic(user, password, &peer).await.map_err(Error::of_rejection)?;
-                let refresh = if offline { self.refresh_token(&caller, &form, &peer).await? } else { None };
+    pub async fn post(&self, _: router::TokenPost, form: TokenForm, call: Call) -> Result<Json<TokenReply>, Error> {
+        const NEEDED: Error = Error::Form("`grant_type`, and what it needs, must be there");
+        let offline = form.access_type.as_deref() == Some("offline");
+        let (caller, refresh) = match form.grant_type {
+            GrantType::Password => {
+                let (user, password) = (form.username.ok_or(NEEDED)?, form.password.ok_or(NEEDED)?);
+                let caller = self.login(&user, password.expose_secret(), &call).await?;
+                let client = form.client_id.as_deref();
+                let refresh = if offline { self.refresh_token(&caller, client, &call).await? } else { None };
                 (caller, refresh)
             }
-            Some("refresh_token") => {
-                let token = field("refresh_token")?;
-                let caller = self.auth.refresh(token, &peer).await.map_err(Error::of_rejection)?;
+            GrantType::RefreshToken => {
+                let token = form.refresh_token.ok_or(NEEDED)?;
+                let caller = self.auth.refresh(token.expose_secret(), &call.peer()).await;
                 // It stays good, so it is what the client goes on with.
-                (caller, offline.then(|| token.to_owned()))
+                (caller.map_err(Error::of_rejection)?, offline.then_some(token))
             }
-            _ => return Err(Error::Form("`grant_type` must be `password` or `refresh_token`")),
         };
-        let issued = self.issue(&caller, &form).await?;
+        let issued = self.issue(&caller, form.scope.iter().map(String::as_str)).await?;
         let scopes: Vec<_> = issued.granted.iter().map(ToString::to_string).collect();
-        Ok(reply(&issued, Some(scopes.join(" ")), refresh.as_deref()))
+        Ok(reply(&issued, Some(scopes.join(" ")), refresh))
     }
 
-    async fn issue(&self, caller: &Caller, asked: &Query) -> Result<Issued, Error> {
-        let asked = Scopes::asked(asked.all("scope"))?;
+    async fn login(&self, user: &str, password: &str, call: &Call) -> Result<Caller, Error> {
+        self.auth.basic(user, password, &call.peer()).await.map_err(Error::of_rejection)
+    }
+
+    async fn issue<'a>(&self, caller: &Caller, scopes: impl Iterator<Item = &'a str>) -> Result<Issued, Error> {
+        let asked = Scopes::asked(scopes)?;
         self.auth.issue(caller, asked.as_ref()).await.map_err(of_issue)
     }
 
-    async fn refresh_token(&self, caller: &Caller, asked: &Query, peer: &Peer) -> Result<Option<String>, Error> {
-        let token = self.auth.issue_refresh(caller, asked.get("client_id"), peer).await.map_err(of_issue)?;
-        Ok(token.map(|token| token.expose_secret().to_owned()))
+    async fn refresh_token(
+        &self,
+        caller: &Caller,
+        client: Option<&str>,
+        call: &Call,
+    ) -> Result<Option<SecretString>, Error> {
+        self.auth.issue_refresh(caller, client, &call.peer()).await.map_err(of_issue)
     }
-}
-
-fn peer(call: &Call) -> Peer {
-    Peer { address: call.origin.client, request: Some(call.origin.id.0.as_ref().into()) }
 }
 
 fn of_issue(error: IssueError) -> Error {
@@ -115,15 +171,14 @@ fn of_issue(error: IssueError) -> Error {
     }
 }
 
-fn reply(issued: &Issued, scope: Option<String>, refresh: Option<&str>) -> Json {
-    let token = issued.token.expose_secret();
-    Json::ok(&TokenReply {
-        token,
-        access_token: token,
+fn reply(issued: &Issued, scope: Option<String>, refresh: Option<SecretString>) -> Json<TokenReply> {
+    Json::of(&TokenReply {
+        token: Secret::of(issued.token.clone()),
+        access_token: Secret::of(issued.token.clone()),
         expires_in: issued.expires_in.as_secs(),
         // A date of this era always has that form.
         issued_at: OffsetDateTime::from(issued.issued_at).format(&Rfc3339).unwrap_or_default(),
         scope,
-        refresh_token: refresh,
+        refresh_token: refresh.map(Secret::of),
     })
 }

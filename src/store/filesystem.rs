@@ -16,6 +16,7 @@ use super::metrics::{Metrics, timed};
 use super::reader::{self, BlobReader, INLINE, Pools, Source};
 use super::record::{self, Record};
 use super::upload::Upload;
+use super::waiting::Waiting;
 use super::writer::Writer;
 use super::{BlobStore, Error, Expired, Listed, Options, SessionOwner, Shard, identity, sweep};
 use crate::domain::{Algorithm, ByteRange, ObjectName, UploadId};
@@ -32,8 +33,9 @@ pub(super) struct Shared {
     /// This run of this host's kernel: how far another process's word counts.
     pub(super) boot: Uuid,
     identity: Uuid,
-    pools: Pools,
+    pub(super) pools: Pools,
     options: Options,
+    waiting: Waiting,
     tracker: TaskTracker,
 }
 
@@ -67,6 +69,7 @@ impl Filesystem {
             identity,
             pools: Pools::default(),
             options,
+            waiting: Waiting::default(),
             tracker: TaskTracker::new(),
         })))
     }
@@ -98,6 +101,10 @@ impl Filesystem {
             }
             done => done,
         }
+    }
+
+    fn upload(&self, id: UploadId, writer: Box<Writer>) -> Upload {
+        Upload::new(id, writer, self.0.waiting.clone(), self.0.tracker.clone())
     }
 
     #[cfg(test)]
@@ -139,14 +146,16 @@ impl BlobStore for Filesystem {
     async fn resume(&self, id: UploadId, owner: &SessionOwner) -> Result<Option<Upload>, Error> {
         let deadline = Instant::now() + self.0.options.lock_wait;
         let mut pause = Duration::from_millis(2);
+        let mut waiter = None;
         loop {
             let owner = owner.clone();
             match self.attempt(move |shared, patience| shared.lock(id, &owner, patience)).await? {
                 Attempt::Absent => return Ok(None),
-                Attempt::Writer(writer) => return Ok(Some(Upload::new(writer, self.0.tracker.clone()))),
+                Attempt::Writer(writer) => return Ok(Some(self.upload(id, writer))),
                 Attempt::Held if Instant::now() >= deadline => return Err(Error::Busy),
-                Attempt::Held => tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await,
+                Attempt::Held => waiter = waiter.or_else(|| Some(self.0.waiting.begin(id))),
             }
+            tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }
     }
@@ -164,7 +173,7 @@ impl BlobStore for Filesystem {
             Ok(Some(Ok(reader))) => Ok(Some(reader)),
             Ok(Some(Err(actual))) => Err(Error::Damaged { object: object.clone(), expected: size, actual }),
             Ok(None) => Ok(None),
-            Err(source) => Err(Error::Unreadable { object: object.clone(), source }),
+            Err(source) => Err(Error::reading(object, source)),
         }
     }
 
@@ -208,21 +217,20 @@ impl Shared {
     /// Tries to become the writer of a session.
     fn lock(self: &Arc<Self>, id: UploadId, owner: &SessionOwner, patience: Patience) -> io::Result<Attempt> {
         let Some(session) = self.root.open_session(id, patience)? else { return Ok(Attempt::Absent) };
-        if !record::is_owned(&read_session(&session, patience)?, owner) {
-            return Ok(Attempt::Absent);
-        }
-        match rustix::fs::flock(&session, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(Attempt::Held),
+        let locked = match rustix::fs::flock(&session, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => true,
+            Err(Errno::WOULDBLOCK) => false,
             Err(error) => return Err(error.into()),
-        }
-        // What was read before the lock may be old, and the session finished by now.
-        if session.metadata()?.nlink() == 0 {
-            return Ok(Attempt::Absent);
-        }
-        let Some(mut record) = Record::latest(&read_session(&session, patience)?, self.boot) else {
-            return Ok(Attempt::Absent);
         };
+        let file = read_session(&session, patience)?;
+        // A stranger does not even wait. And whoever had the lock before may have finished the session.
+        if !record::is_owned(&file, owner) || session.metadata()?.nlink() == 0 {
+            return Ok(Attempt::Absent);
+        }
+        if !locked {
+            return Ok(Attempt::Held);
+        }
+        let Some(mut record) = Record::latest(&file, self.boot) else { return Ok(Attempt::Absent) };
         let Some(data) = self.data(id, &record, patience)? else { return Ok(Attempt::Absent) };
         let shortened = data.len < record.offset;
         if shortened {
@@ -259,7 +267,7 @@ impl Shared {
     /// Opens an object and reads its first bytes, all of a short one: what is
     /// wrong with it is known before anything is sent. `Err`: its length.
     fn open(
-        &self,
+        self: &Arc<Self>,
         object: &ObjectName,
         size: u64,
         range: std::ops::Range<u64>,
@@ -271,7 +279,7 @@ impl Shared {
             if actual != size {
                 return Ok(Some(Err(actual)));
             }
-            let source = Source { file: Arc::new(file), pools: self.pools.clone(), metrics: self.metrics.clone() };
+            let source = Source { file: Arc::new(file), shared: Arc::clone(self) };
             let len = range.end.saturating_sub(range.start);
             let first = if len == 0 { None } else { first_bytes(&source, &range, patience)? };
             Ok(Some(Ok(BlobReader::new(source, range, first))))
@@ -291,7 +299,7 @@ fn first_bytes(source: &Source, range: &std::ops::Range<u64>, patience: Patience
         (Patience::None, None) => reader::read_nowait(&source.file, &mut [0], range.start).map(|_| None),
         (Patience::Unlimited, Some(len)) => {
             let mut bytes = vec![0; len];
-            timed(&source.metrics.read, || source.file.read_exact_at(&mut bytes, range.start))?;
+            timed(&source.shared.metrics.read, || source.file.read_exact_at(&mut bytes, range.start))?;
             Ok(Some(bytes.into()))
         }
         (Patience::Unlimited, None) => {

@@ -10,13 +10,15 @@
 //! sessions of a repository walks a directory. Only expiry does that.
 //!
 //! start → (resume → write* → save)* → resume → write* → commit, which alone
-//! makes a blob, once verified (I1) and durable (I2).
+//! makes a blob, once verified (I1) and durable (I2): verify the digest over
+//! exactly the stored bytes → sync the file → rename it to its object's name →
+//! sync the directory, and the parent of a new one → return. On a file system
+//! all of that is one job on a blocking thread.
 
 mod buffers;
 #[cfg(test)]
 mod contract;
 mod error;
-mod failpoint;
 mod filesystem;
 mod gather;
 mod hasher;
@@ -32,6 +34,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod waiting;
 mod writer;
 
 use std::fmt;
@@ -44,7 +47,6 @@ use uuid::Uuid;
 use crate::domain::{Algorithm, ByteRange, Digest, ObjectName, RepositoryName, UploadId};
 
 pub use error::{CommitError, Error};
-pub use failpoint::{FailpointError, arm_failpoints, failpoint};
 pub use filesystem::Filesystem;
 pub use reader::BlobReader;
 pub use sendfile::SendfileIo;
@@ -145,6 +147,11 @@ pub trait BlobStore: Clone + Send + Sync + 'static {
 pub trait Session: Send + 'static {
     /// Bytes accepted so far, recorded or not.
     fn offset(&self) -> u64;
+
+    /// Returns once another request of this process waits for this session, so
+    /// that a writer whose client has fallen silent can make way (R-UPL-19).
+    /// Waiters of other replicas are not seen; they are told to come again.
+    fn wanted(&self) -> impl Future<Output = ()> + Send;
 
     /// From now on, what was accepted is recorded even if this writer is just
     /// dropped: a PATCH keeps the prefix it received (R-UPL-18).

@@ -9,19 +9,22 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::gather::Gathered;
+use super::waiting::Waiting;
 use super::writer::{Unsaved, Writer};
 use super::{CommitError, Error, Session, Stored};
-use crate::domain::Digest;
+use crate::domain::{Digest, UploadId};
 
 /// A session of the file system's store, with its lock.
 #[derive(Debug)]
 pub struct Upload {
+    id: UploadId,
     worker: Worker,
     gathered: Gathered,
     accepted: u64,
     unsaved: Unsaved,
     /// Whether an error was told and not cut back yet.
     failed: bool,
+    waiting: Waiting,
     /// Who waits for what a dropped session still has to save.
     tracker: TaskTracker,
 }
@@ -35,10 +38,11 @@ enum Worker {
 }
 
 impl Upload {
-    pub(super) fn new(writer: Box<Writer>, tracker: TaskTracker) -> Self {
+    pub(super) fn new(id: UploadId, writer: Box<Writer>, waiting: Waiting, tracker: TaskTracker) -> Self {
         let accepted = writer.saved();
         let worker = Worker::Idle(writer);
-        Self { worker, gathered: Gathered::default(), accepted, unsaved: Unsaved::Cut, failed: false, tracker }
+        let (gathered, unsaved) = (Gathered::default(), Unsaved::Cut);
+        Self { id, worker, gathered, accepted, unsaved, failed: false, waiting, tracker }
     }
 
     /// Starts a job on the writer, which must be idle.
@@ -95,6 +99,10 @@ impl Upload {
 impl Session for Upload {
     fn offset(&self) -> u64 {
         self.accepted
+    }
+
+    async fn wanted(&self) {
+        self.waiting.until_wanted(self.id).await;
     }
 
     fn keep_unsaved(&mut self) {
@@ -167,25 +175,31 @@ impl Drop for Upload {
     /// What a broken PATCH had brought is saved by a task of its own; the lock
     /// is with it until then.
     fn drop(&mut self) {
-        if self.unsaved == Unsaved::Cut || matches!(self.worker, Worker::Gone) {
-            return;
-        }
+        let worker = mem::replace(&mut self.worker, Worker::Gone);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let mut rest = Self {
-            worker: mem::replace(&mut self.worker, Worker::Gone),
-            gathered: self.gathered.take(),
-            accepted: self.accepted,
-            unsaved: Unsaved::Cut,
-            failed: self.failed,
-            tracker: self.tracker.clone(),
-        };
-        self.tracker.spawn_on(
-            async move {
-                if let Err(error) = rest.save().await {
-                    tracing::warn!(%error, "could not save what a broken upload had sent");
-                }
-            },
-            &runtime,
-        );
+        match (worker, self.unsaved) {
+            (Worker::Gone, _) | (Worker::Busy(_), Unsaved::Cut) => {}
+            // To close a file may mean to send it to another host.
+            (Worker::Idle(writer), Unsaved::Cut) if !writer.is_local() => {
+                self.tracker.spawn_blocking_on(move || drop(writer), &runtime);
+            }
+            (Worker::Idle(_), Unsaved::Cut) => {}
+            (worker, Unsaved::Keep) => {
+                let mut rest = Self {
+                    worker,
+                    gathered: self.gathered.take(),
+                    unsaved: Unsaved::Cut,
+                    waiting: self.waiting.clone(),
+                    tracker: self.tracker.clone(),
+                    ..*self
+                };
+                let save = async move {
+                    if let Err(error) = rest.save().await {
+                        tracing::warn!(%error, "could not save what a broken upload had sent");
+                    }
+                };
+                self.tracker.spawn_on(save, &runtime);
+            }
+        }
     }
 }

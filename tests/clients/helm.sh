@@ -13,6 +13,7 @@ refused "a wrong password does not log in" 'unauthorized|401' login mallory "$AL
 shows "alice logs in" 'Login Succeeded' login alice "$ALICE" "$PASSWORD"
 shows "bob logs in" 'Login Succeeded' login bob "$BOB" "$PASSWORD"
 cd "$WORK" || exit 1
+mkdir pulled none public
 check "makes a chart" as alice create greeting
 check "packages it" as alice package greeting --version 1.0.0+build.7 --destination packages
 check "packages a later one" as alice package greeting --version 1.2.3 --destination packages

@@ -113,6 +113,15 @@ stop_started() {
 }
 trap stop_started EXIT
 
+# no_faults LOG: the registry whose log this is neither panicked nor answered 5xx.
+no_faults() {
+  if grep -m 20 -E "panicked at|status=5[0-9][0-9]" "$1" >"$LOG"; then
+    failed "answered nobody with a fault of its own" "$LOG"
+  else
+    ok "answered nobody with a fault of its own"
+  fi
+}
+
 # until_true SECONDS COMMAND…
 until_true() {
   local deadline=$((SECONDS + $1))

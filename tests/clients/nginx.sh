@@ -48,3 +48,4 @@ check "mounts between repositories through it" copy --all --src-cert-dir "$WORK/
 equal "the index came back" "$(skopeo inspect --raw "oci:$CONTENT/multi:v1" | sha256sum)" "$(sha256sum <"$WORK/back/manifest.json")"
 check "nginx wrote no body to its disk" test -z "$(find "$WORK/body" "$WORK/proxy" -type f 2>/dev/null)"
 refused "without a login it is refused" 'unauthorized|authentication required' copy --src-cert-dir "$WORK/certificates" "$there:multi" "dir:$WORK/none"
+no_faults "$WORK/registry.log"

@@ -31,7 +31,7 @@ build() {
 check "buildah builds an image of two layers" build
 before=$(id_of "$app:v1")
 
-refused "a push without a login is refused" 'unauthorized|authentication required' push nobody "$app:v1"
+refused "a push without a login is refused" 'unauthorized|authentication required|denied' push nobody "$app:v1"
 check "buildah pushes it" buildah push --authfile "$WORK/alice.json" --tls-verify=false "$app:v1"
 check "podman pushes it again" push alice --digestfile "$WORK/digest" "$app:v1"
 check "podman removes it" podman rmi --force "$app:v1"

@@ -36,9 +36,11 @@ walk() {
   (cd "$WORK" && bash "$WORK/walk.sh")
 }
 check "the page's commands work, one after the other" walk
-shows "the image that they pushed has its tag" '\{"name":"alice/greeting","tags":\["v1"\]\}' cat "$LOG"
+cp "$LOG" "$WORK/walked"
+shows "the image that they pushed has its tag" '\{"name":"alice/greeting","tags":\["v1"\]\}' cat "$WORK/walked"
 manifest() { curl -fsS "http://127.0.0.1:$port/v2/alice/greeting/manifests/v1"; }
 check "and is public" manifest
 equal "byte for byte what was pushed" "$(sha256sum <"$WORK/manifest.json")" "$(manifest | sha256sum)"
 layer=$(jq -r '.layers[0].digest' "$WORK/manifest.json")
 equal "with its file" "hello, world" "$(curl -fsS "http://127.0.0.1:$port/v2/alice/greeting/blobs/$layer")"
+no_faults "$WORK/registry.log"

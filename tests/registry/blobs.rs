@@ -1,7 +1,6 @@
 //! end-2 and end-10: reading blobs, asking whether they changed, deleting them.
 
 use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
 
 use crate::harness::{OCTETS, TestRegistry, sha256, unique};
 
@@ -113,23 +112,6 @@ async fn a_manifest_is_not_served_as_a_blob() {
     alice.get(&format!("/v2/{app}/blobs/{}", image.digest())).await.is_error(404, "BLOB_UNKNOWN");
 }
 
-/// The file that holds the bytes of a digest.
-fn stored(root: &Path, digest: &str) -> PathBuf {
-    let hex = digest.split_once(':').unwrap().1;
-    let mut open = vec![root.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.file_name().unwrap().to_string_lossy().contains(hex) {
-                return path;
-            }
-        }
-    }
-    panic!("no file for {digest} below {}", root.display());
-}
-
 /// R-BLB-09: damage is told before the first byte, and pushing the blob again heals it.
 #[tokio::test]
 async fn a_damaged_blob_is_an_error_until_it_is_pushed_again() {
@@ -140,7 +122,7 @@ async fn a_damaged_blob_is_an_error_until_it_is_pushed_again() {
         let bytes = unique(50_000);
         let digest = alice.push_blob(&app, &bytes).await;
         let path = format!("/v2/{app}/blobs/{digest}");
-        let file = stored(&registry.root(), &digest);
+        let file = registry.stored(&digest);
         match damage {
             "cut" => OpenOptions::new().write(true).open(&file).unwrap().set_len(20_000).unwrap(),
             _ => std::fs::remove_file(&file).unwrap(),

@@ -132,7 +132,7 @@ async fn a_push_wins_over_a_delete() {
     alice.get(&path).await.is(200);
 }
 
-/// R-RTS-01, R-RTS-02, R-RTS-03, R-RTS-04, C-COS-01, C-COS-04: the fall-back tags of clients without a referrers API are ordinary tags.
+/// N-12, R-RTS-01, R-RTS-02, R-RTS-03, R-RTS-04, C-COS-01, C-COS-04: the fall-back tags of clients without a referrers API are ordinary tags.
 #[tokio::test]
 async fn fall_back_tags_are_ordinary_tags() {
     let registry = TestRegistry::shared().await;

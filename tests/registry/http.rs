@@ -94,7 +94,7 @@ async fn another_method_is_told_which_are_allowed() {
     }
 }
 
-/// R-GEN-05, R-EXT-01, R-GEN-03: what is no path of the API is 404 in the spec's form.
+/// R-GEN-05, R-EXT-01, R-GEN-03, N-15: what is no path of the API is 404 in the spec's form.
 #[tokio::test]
 async fn an_unknown_path_below_v2_is_not_found() {
     let registry = TestRegistry::shared().await;
@@ -130,7 +130,8 @@ async fn an_unknown_path_below_v2_is_not_found() {
 /// R-GEN-05, C-DKR-13: outside the API there is nothing, quietly.
 #[tokio::test]
 async fn outside_the_api_nothing_is_found() {
-    let nobody = TestRegistry::shared().await.anonymous();
+    let registry = TestRegistry::shared().await;
+    let nobody = registry.anonymous();
     for path in ["/", "/v1/search?n=25&q=x", "/v1/_ping", "/favicon.ico", "/v3/", "/v22", "/V2/", "/.env", "//v2/"] {
         let reply = nobody.get(path).await;
         reply.is(404).lacks("location").lacks("www-authenticate");
@@ -139,7 +140,7 @@ async fn outside_the_api_nothing_is_found() {
     nobody.get("/auth/nothing").await.is(404);
 }
 
-/// R-GEN-03, R-LOC-07: nothing is ever redirected.
+/// R-GEN-03, R-LOC-07, N-10: nothing is ever redirected.
 #[tokio::test]
 async fn no_request_is_redirected() {
     let registry = TestRegistry::shared().await;
@@ -190,7 +191,7 @@ async fn a_path_is_decoded_exactly_once() {
     }
 }
 
-/// R-GEN-06, R-PRX-01, R-PRX-02: parameters and headers that nobody knows change nothing.
+/// R-GEN-06, R-PRX-01, R-PRX-02, N-09: parameters and headers that nobody knows change nothing.
 #[tokio::test]
 async fn unknown_parameters_and_headers_are_ignored() {
     let registry = TestRegistry::shared().await;

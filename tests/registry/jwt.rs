@@ -16,6 +16,7 @@ async fn registry() -> TestRegistry {
     .await
 }
 
+#[expect(clippy::disallowed_methods, reason = "a forger looks at the clock")]
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
@@ -123,7 +124,7 @@ async fn unknown_claims_are_ignored() {
     let app = alice.repository("app");
     let digest = alice.push_blob(&app, b"x").await;
     let scoped = claims(&alice.token(&[&format!("repository:{app}:pull")]).await);
-    let header = json!({ "typ": "JWT", "alg": "HS256", "kid": "some", "x5c": [] });
+    let header = json!({ "typ": "JWT", "alg": "HS256" });
     let entry = |actions: Value| json!({ "type": "repository", "class": "image", "name": app, "actions": actions });
     for (access, push) in [
         (json!([entry(json!(["pull"])), entry(json!(["push"]))]), true),

@@ -46,6 +46,8 @@ async fn what_is_no_manifest_is_refused() {
         ("a cut object", IMAGE_MANIFEST, good[..good.len() - 1].to_owned()),
         ("trailing garbage", IMAGE_MANIFEST, format!("{good}x")),
         ("two documents", IMAGE_MANIFEST, format!("{good}{good}")),
+        // A config's type may be what the registry itself says of an artifact.
+        ("a config of no type", IMAGE_MANIFEST, image(with("mediaType", json!("not a type")), json!([]))),
         ("no schemaVersion", IMAGE_MANIFEST, json!({ "config": empty, "layers": [] }).to_string()),
         ("schemaVersion 1", IMAGE_MANIFEST, good.replace("\"schemaVersion\":2", "\"schemaVersion\":1")),
         ("schemaVersion 3", IMAGE_MANIFEST, good.replace("\"schemaVersion\":2", "\"schemaVersion\":3")),
@@ -124,21 +126,24 @@ async fn what_is_no_manifest_is_refused() {
         ("a negative size", with("size", json!(-1))),
         ("a broken size", with("size", json!(1.5))),
         ("a size in words", with("size", json!("2"))),
-        ("a mediaType that is no type", with("mediaType", json!("not a type"))),
         ("a mediaType that is a number", with("mediaType", json!(5))),
     ] {
         refused.push((what, IMAGE_MANIFEST, image(bad.clone(), json!([]))));
         refused.push((what, IMAGE_MANIFEST, image(empty.clone(), json!([empty, bad]))));
         refused.push((what, IMAGE_INDEX, index(json!([bad]))));
     }
+    let mut accepted = Vec::new();
     for (what, media_type, body) in refused {
-        let put = alice.put(&format!("/v2/{app}/manifests/bad")).header("content-type", media_type).body(body.clone());
-        let reply = put.await;
-        assert_eq!((reply.status, &*reply.error_codes()[0]), (400, "MANIFEST_INVALID"), "{what}: {reply:?}");
         let by_digest = format!("/v2/{app}/manifests/{}", sha256(body.as_bytes()));
-        alice.put(&by_digest).header("content-type", media_type).body(body).await.is_error(400, "MANIFEST_INVALID");
+        for path in [format!("/v2/{app}/manifests/bad"), by_digest.clone()] {
+            let reply = alice.put(&path).header("content-type", media_type).body(body.clone()).await;
+            if reply.status != 400 || reply.error_codes() != ["MANIFEST_INVALID"] {
+                accepted.push(format!("{what}: {reply:?}"));
+            }
+        }
         alice.get(&by_digest).await.is_error(404, "MANIFEST_UNKNOWN");
     }
+    assert!(accepted.is_empty(), "{}", accepted.join("\n"));
     assert_eq!(alice.get(&format!("/v2/{app}/tags/list")).await.strings("tags"), [""; 0]);
 }
 

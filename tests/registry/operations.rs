@@ -16,12 +16,9 @@ async fn health_is_told_to_anybody() {
     let nobody = registry.anonymous();
     nobody.get("/healthz").await.is(200);
     nobody.get("/readyz").await.is(200);
-    let (root, aside) = (registry.root(), registry.directory().join("aside"));
-    std::fs::rename(&root, &aside).unwrap();
+    std::fs::remove_dir_all(registry.root()).unwrap();
     nobody.get("/readyz").faults_welcome().await.is(503);
     nobody.get("/healthz").await.is(200);
-    std::fs::rename(&aside, &root).unwrap();
-    nobody.get("/readyz").await.is(200);
 }
 
 /// The names of the metrics that are there, with their labels and without values.
@@ -66,16 +63,16 @@ async fn metrics_are_counted_by_endpoint() {
     ] {
         assert!(lines.iter().any(|line| line.starts_with(name)), "no {name} in:\n{text}");
     }
-    let count = |parts: &[&str]| -> f64 {
+    let count = |parts: &[&str]| -> u64 {
         let matching = lines.iter().filter(|line| parts.iter().all(|part| line.contains(part)));
-        matching.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        matching.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
     };
     let requests = "registry_http_requests_total{";
-    assert!((count(&[requests, "handler=\"blob\"", "method=\"GET\"", "code=\"200\""]) - 1.0).abs() < 0.1, "{text}");
-    assert!((count(&[requests, "handler=\"manifest\"", "method=\"PUT\"", "code=\"201\""]) - 1.0).abs() < 0.1, "{text}");
-    assert!((count(&[requests, "handler=\"tags\"", "code=\"401\""]) - 1.0).abs() < 0.1, "{text}");
-    assert!(count(&["registry_upload_bytes_total"]) >= 300.0, "{text}");
-    assert!(count(&["registry_download_bytes_total"]) >= 300.0, "{text}");
+    assert_eq!(count(&[requests, "handler=\"blob\"", "method=\"GET\"", "code=\"200\""]), 1, "{text}");
+    assert_eq!(count(&[requests, "handler=\"manifest\"", "method=\"PUT\"", "code=\"201\""]), 1, "{text}");
+    assert_eq!(count(&[requests, "handler=\"tags\"", "code=\"401\""]), 1, "{text}");
+    assert!(count(&["registry_upload_bytes_total"]) >= 300, "{text}");
+    assert!(count(&["registry_download_bytes_total"]) >= 300, "{text}");
     // Labels are bounded and name nobody.
     for private in [alice.name(), "some-tag", &app, &image.digest()[7..20]] {
         assert!(!text.contains(private), "{private} in:\n{text}");
@@ -138,7 +135,6 @@ async fn secrets_are_not_logged() {
         .finish();
     let post = alice.post("/auth/token").header("content-type", "application/x-www-form-urlencoded").body(form.clone());
     post.await.is(200);
-    alice.get("/auth/token?password=in-the-address").await.is(200);
     tokio::time::sleep(Duration::from_millis(300)).await;
     let log = registry.log();
     assert!(!log.is_empty());

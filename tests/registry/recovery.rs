@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Raw, TestRegistry, sha256, sha512, unique};
+use crate::harness::{Client, Image, Raw, TestRegistry, sha256, sha512, unique};
 use crate::wire::opening;
 
 /// Waits until the session's offset is `range`.
@@ -253,4 +253,60 @@ async fn acknowledged_changes_survive_a_crash() {
     registry.restart();
     alice.get(&format!("/v2/{app}/manifests/kept")).await.is(200).has_body(&kept.manifest.bytes);
     alice.log_in().await.get("/v2/").await.is(200);
+}
+
+/// What a pusher was told is there: a blob with its bytes, or a tag with its manifest.
+type Told = Vec<(String, Vec<u8>)>;
+
+/// Pushes images until the server is gone, and says what was acknowledged.
+async fn push_until_it_dies(alice: Client, app: String, pusher: usize) -> Told {
+    let mut told = Told::new();
+    for n in 0.. {
+        let image = Image::unique();
+        for blob in image.blobs() {
+            let digest = sha256(blob);
+            let post = alice.post(&format!("/v2/{app}/blobs/uploads/?digest={digest}")).body(blob.to_vec());
+            let Some(reply) = post.faults_welcome().attempt().await else { return told };
+            reply.is(201);
+            told.push((format!("/v2/{app}/blobs/{digest}"), blob.to_vec()));
+        }
+        let tag = format!("p{pusher}-{n}");
+        let put = alice.put_manifest(&app, &tag, &image.manifest);
+        let Some(reply) = put.faults_welcome().attempt().await else { return told };
+        reply.is(201);
+        told.push((format!("/v2/{app}/manifests/{tag}"), image.manifest.bytes));
+    }
+    told
+}
+
+/// R-UPL-37, R-MPT-16, I2, I3: killed at any moment, the server has lost nothing that it acknowledged, and what it lists is whole.
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
+    let registry = TestRegistry::start().await;
+    let alice = registry.user("alice").await;
+    let app = alice.repository("app");
+    alice.push_blob(&app, b"x").await;
+    for round in 0..4 {
+        let pushers: Vec<_> =
+            (0..4).map(|n| tokio::spawn(push_until_it_dies(alice.clone(), app.clone(), round * 10 + n))).collect();
+        tokio::time::sleep(Duration::from_millis(400 + 170 * round as u64)).await;
+        registry.kill();
+        let mut told = Told::new();
+        for pusher in pushers {
+            told.extend(pusher.await.unwrap());
+        }
+        registry.crash();
+        assert!(!told.is_empty(), "round {round}: nothing was pushed in time");
+        for (path, bytes) in told {
+            alice.get(&path).await.is(200).has_body(&bytes);
+        }
+        // Whatever tag is listed names a manifest all of whose blobs are there.
+        for tag in alice.get(&format!("/v2/{app}/tags/list")).await.strings("tags") {
+            let manifest = alice.get(&format!("/v2/{app}/manifests/{tag}")).await.is(200).json();
+            for named in [&manifest["config"], &manifest["layers"][0]] {
+                let digest = named["digest"].as_str().unwrap();
+                alice.head(&format!("/v2/{app}/blobs/{digest}")).await.is(200);
+            }
+        }
+    }
 }

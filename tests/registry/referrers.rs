@@ -1,5 +1,7 @@
 //! end-12: what refers to a manifest.
 
+use std::slice;
+
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -72,7 +74,7 @@ async fn everything_that_names_the_subject_is_listed() {
     let plain = descriptor("application/vnd.example.config+json", b"{}");
     let named = Manifest::referrer(&of, "application/vnd.example.sbom+json", &notes);
     let by_config = Manifest::image(&plain, &[], &json!({ "subject": of, "annotations": { "n": "1" } }));
-    let empty_type = Manifest::image(&plain, &[empty.clone()], &json!({ "subject": of, "artifactType": "" }));
+    let empty_type = Manifest::image(&plain, slice::from_ref(&empty), &json!({ "subject": of, "artifactType": "" }));
     let index = Manifest::index(&[], &json!({ "subject": of, "artifactType": "a/index", "annotations": { "n": "2" } }));
     let bare_index = Manifest::index(&[], &json!({ "subject": of }));
     let none = Manifest::image(&empty, &[], &json!({ "subject": of, "annotations": {} }));
@@ -256,11 +258,12 @@ async fn referrers_survive_a_restart() {
     let registry = TestRegistry::start().await;
     let alice = registry.user("alice").await;
     let (app, image) = prepared(&alice).await;
-    let signature = Manifest::referrer(&image.manifest.descriptor(), "a/b", &json!({}));
+    let notes = json!({ "by": "us" });
+    let signature = Manifest::referrer(&image.manifest.descriptor(), "a/b", &notes);
     alice.push_manifest(&app, &signature.digest(), &signature).await;
     registry.crash();
     let reply = alice.get(&format!("/v2/{app}/referrers/{}", image.digest())).await;
-    assert_eq!(listed(&reply), [entry(&signature, Some("a/b"), &Value::Null)]);
+    assert_eq!(listed(&reply), [entry(&signature, Some("a/b"), &notes)]);
 }
 
 /// Follows the links from `path`, and gives the digests of each page.

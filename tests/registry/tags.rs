@@ -29,7 +29,7 @@ pub(crate) async fn pages(client: &Client, path: &str, field: &str) -> Vec<Vec<S
     pages
 }
 
-/// R-TGL-01, R-TGL-02, H-71, V-D01: all tags, in the order of their bytes.
+/// R-TGL-01, R-TGL-02, N-08, H-71, V-D01: all tags, in the order of their bytes.
 #[tokio::test]
 async fn tags_are_listed_in_byte_order() {
     let registry = TestRegistry::shared().await;

@@ -173,7 +173,6 @@ async fn a_content_range_of_another_form_is_refused() {
         "0 - 4",
         "0-4,5-9",
         "+0-4",
-        "0-99999999999999999999999",
     ] {
         let reply = alice.patch(&session).header("content-range", range).body("hello").await;
         reply.is_error(416, "BLOB_UPLOAD_INVALID").has("range", "0-0");

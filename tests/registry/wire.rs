@@ -196,7 +196,11 @@ async fn a_client_that_vanishes_is_not_an_error() {
 /// R-PNG-06, T-07: somebody who speaks TLS on the plain port is turned away at once, without noise.
 #[tokio::test]
 async fn a_tls_hello_is_turned_away() {
-    let registry = TestRegistry::start().await;
+    // Set, so that there is nothing else to warn of.
+    let registry = TestRegistry::with(|settings| {
+        settings.set("JWT_SECRET", "a secret that is long enough to warn of nothing");
+    })
+    .await;
     let mut raw = Raw::connect(&registry.anonymous()).await;
     let begun = Instant::now();
     // A record header, a ClientHello's beginning, and 200 bytes as they come.
@@ -241,7 +245,8 @@ async fn headers_may_be_long_but_not_endless() {
 /// R-LOC-09: `Host` must be there, once, and look like a host; its text goes nowhere else.
 #[tokio::test]
 async fn a_bad_host_is_refused() {
-    let nobody = TestRegistry::shared().await.anonymous();
+    let registry = TestRegistry::shared().await;
+    let nobody = registry.anonymous();
     let bad = [
         "",
         "Host:\r\n",

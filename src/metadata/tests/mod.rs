@@ -3,10 +3,12 @@
 
 mod accounts;
 mod blobs;
+mod faults;
 mod lists;
 mod manifests;
 mod namespaces;
 mod races;
+mod sweep;
 mod tokens;
 
 use std::future::Future;
@@ -45,7 +47,8 @@ pub(super) fn on_each<F: Future<Output = ()>>(test: impl Fn(Arc<Database>) -> F)
 
 pub(super) fn on_each_with<F: Future<Output = ()>>(change: impl Fn(&mut Options), test: impl Fn(Arc<Database>) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
-    let server = std::env::vars().find(|(name, _)| name == "TEST_POSTGRES_URL").map(|(_, url)| url);
+    #[expect(clippy::disallowed_methods, reason = "which server tests may use is no option of the room")]
+    let server = std::env::var("TEST_POSTGRES_URL").ok();
     let servers = [None, server];
     for server in servers.iter().take(if servers[1].is_some() { 2 } else { 1 }) {
         runtime.block_on(async {

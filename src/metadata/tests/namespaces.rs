@@ -21,7 +21,7 @@ fn members_come_and_go_and_each_change_is_seen_at_once() {
         let members = metadata.members(&team, None, 10).await.unwrap();
         let listed: Vec<_> = members.iter().map(|member| (member.name.as_str(), member.role)).collect();
         assert_eq!(listed, [("alice", Role::Owner), ("bob", Role::Writer)]);
-        assert_eq!(metadata.members(&team, Some(members[0].user), 10).await.unwrap(), members[1..]);
+        assert_eq!(metadata.members(&team, Some(&members[0].name), 10).await.unwrap(), members[1..]);
 
         let remove = async |user: &Account| metadata.remove_member(team.clone(), user.id, as_user(&alice)).await;
         assert_eq!(remove(&alice).await.unwrap(), MemberChange::IsOwner);

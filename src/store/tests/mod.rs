@@ -10,7 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::contract::{check, content, digest, owner, pull, push, resume};
-use super::{BlobStore, Error, Filesystem, Options, Session};
+use futures_util::FutureExt as _;
+
+use super::{BlobStore, Error, Filesystem, Options, Session, Upload};
 
 fn open(root: &Path) -> Filesystem {
     Filesystem::open(root, Options { lock_wait: Duration::from_millis(300) }).unwrap()
@@ -57,4 +59,22 @@ async fn a_session_whose_account_has_no_end_is_refused() {
     let store = open(directory.path());
     let owner = super::SessionOwner { account: "user:1\nuser:2".into(), ..owner() };
     assert!(store.start(&owner, crate::domain::Algorithm::Sha256).await.is_err());
+}
+
+/// R-UPL-19: a writer can hear that it is waited for, as long as it is.
+#[tokio::test]
+async fn a_writer_hears_that_another_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let id = store.start(&owner(), crate::domain::Algorithm::Sha256).await.unwrap();
+    let holder = resume(&store, id).await;
+    let wanted = |session: &Upload| session.wanted().now_or_never().is_some();
+    assert!(!wanted(&holder));
+    let waiter = tokio::spawn({
+        let store = store.clone();
+        async move { store.resume(id, &owner()).await }
+    });
+    holder.wanted().await;
+    assert!(matches!(waiter.await.unwrap(), Err(Error::Busy)));
+    assert!(!wanted(&holder), "who gave up does not wait");
 }

@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::{Future, IntoFuture};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::content::{Image, Manifest, OCTETS, sha256};
 use super::reply::Reply;
@@ -67,14 +68,14 @@ impl Client {
 
     /// The same person from a loopback address that nobody else uses, so that
     /// failures counted by address are this test's own.
-    pub(crate) fn from_elsewhere(&self) -> Self {
+    pub(crate) fn elsewhere(&self) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(2);
         let next = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         Self { source: Some(Ipv4Addr::new(127, 77, next[2], next[3])), ..self.clone() }
     }
 
     /// The same person from that address.
-    pub(crate) fn from_address(&self, source: Ipv4Addr) -> Self {
+    pub(crate) fn at_address(&self, source: Ipv4Addr) -> Self {
         Self { source: Some(source), ..self.clone() }
     }
 
@@ -223,15 +224,24 @@ impl Client {
             .body(format!(r#"{{"visibility":"{visibility}"}}"#))
     }
 
+    /// The same person at another replica.
+    pub(super) fn at(&self, port: Arc<AtomicU16>) -> Self {
+        Self { port, ..self.clone() }
+    }
+
     /// An open connection, for what needs one.
-    pub(crate) async fn connect(&self) -> tokio::net::TcpStream {
-        let socket = TcpSocket::new_v4().unwrap();
+    pub(crate) async fn connect(&self) -> TcpStream {
+        self.try_connect().await.expect("the registry accepts connections")
+    }
+
+    async fn try_connect(&self) -> std::io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
         if let Some(source) = self.source {
-            socket.bind((IpAddr::V4(source), 0).into()).unwrap();
+            socket.bind((IpAddr::V4(source), 0).into())?;
         }
-        let stream = socket.connect(self.address()).await.expect("the registry accepts connections");
-        stream.set_nodelay(true).unwrap();
-        stream
+        let stream = socket.connect(self.address()).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 }
 
@@ -294,7 +304,7 @@ impl Call {
         self
     }
 
-    async fn exchange(self) -> Reply {
+    async fn exchange(self) -> Result<Reply, String> {
         let Self { client, method, path, headers, payload, faults_welcome } = self;
         let mut request = Request::builder().method(&method).uri(&path);
         if !headers.iter().any(|(name, _)| name == HOST) {
@@ -315,18 +325,25 @@ impl Call {
         };
         let request = request.body(body).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
 
-        let io = TokioIo::new(client.connect().await);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let failed = |error: &dyn Display| format!("{method} {path}: {error}");
+        let stream = client.try_connect().await.map_err(|error| failed(&error))?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
         let driver = tokio::spawn(connection);
-        let response = sender.send_request(request).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.unwrap_or_else(|error| panic!("{method} {path}: the body: {error}")).to_bytes();
+        let body = body.collect().await.map_err(|error| failed(&error))?.to_bytes();
         driver.abort();
         let reply =
             Reply { request: format!("{method} {path}"), status: head.status.as_u16(), headers: head.headers, body };
         rules::check(&method, &path, &reply);
         assert!(faults_welcome || reply.status < 500, "a server fault: {reply:?}");
-        reply
+        Ok(reply)
+    }
+
+    /// Sends it to a server that may be killed meanwhile: `None` where no whole reply came.
+    pub(crate) async fn attempt(self) -> Option<Reply> {
+        self.exchange().await.ok()
     }
 }
 
@@ -337,9 +354,9 @@ impl IntoFuture for Call {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let what = format!("{} {}", self.method, self.path);
-            tokio::time::timeout(PATIENCE, self.exchange())
-                .await
-                .unwrap_or_else(|_| panic!("{what}: no answer within {PATIENCE:?}"))
+            let answered = tokio::time::timeout(PATIENCE, self.exchange()).await;
+            let reply = answered.unwrap_or_else(|_| panic!("{what}: no answer within {PATIENCE:?}"));
+            reply.unwrap_or_else(|error| panic!("{error}"))
         })
     }
 }

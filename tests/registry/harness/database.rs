@@ -14,6 +14,7 @@ pub(crate) enum Database {
 impl Database {
     /// An empty database: a file beside the blobs, or one on the PostgreSQL server
     /// that `TEST_POSTGRES_URL` names.
+    #[expect(clippy::disallowed_methods, reason = "the suite is told by the environment which database to test")]
     pub(crate) async fn create(directory: &Path) -> Self {
         let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
             return Self::Sqlite { url: format!("sqlite:{}", directory.join("registry.db").display()) };

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -61,6 +61,20 @@ impl Settings {
     }
 }
 
+/// A second server on the same database and files.
+pub(crate) struct Replica {
+    // Runs until dropped.
+    _process: Process,
+    port: Arc<AtomicU16>,
+}
+
+impl Replica {
+    /// The same person, asking this server.
+    pub(crate) fn seen_by(&self, client: &Client) -> Client {
+        client.at(self.port.clone())
+    }
+}
+
 static SHARED: tokio::sync::Mutex<Weak<TestRegistry>> = tokio::sync::Mutex::const_new(Weak::new());
 
 impl TestRegistry {
@@ -95,6 +109,18 @@ impl TestRegistry {
         let process = Process::start(&settings, directory.path());
         let port = Arc::new(AtomicU16::new(process.port()));
         Self { process: Mutex::new(process), port, settings, _database: database, directory }
+    }
+
+    /// Another server beside this one, on the same database and files.
+    pub(crate) fn replica(&self) -> Replica {
+        let process = Process::start(&self.settings, self.directory.path());
+        let port = Arc::new(AtomicU16::new(process.port()));
+        Replica { _process: process, port }
+    }
+
+    /// Kills the server. Whoever asks it something fails until it is started again.
+    pub(crate) fn kill(&self) {
+        self.process.lock().unwrap().kill();
     }
 
     /// Kills the server and starts it again on the same files.
@@ -142,8 +168,25 @@ impl TestRegistry {
     }
 
     /// The directory that blobs and sessions are in.
-    pub(crate) fn root(&self) -> std::path::PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.directory.path().join("root")
+    }
+
+    /// The file that holds the bytes of a digest, for a test that damages it.
+    pub(crate) fn stored(&self, digest: &str) -> PathBuf {
+        let hex = digest.split_once(':').unwrap().1;
+        let mut open = vec![self.root()];
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else if path.file_name().unwrap().to_string_lossy().contains(hex) {
+                    return path;
+                }
+            }
+        }
+        panic!("no file for {digest} below {}", self.root().display());
     }
 
     /// Everything the server has logged.

@@ -1,0 +1,32 @@
+//! How much memory the allocator keeps for later.
+//!
+//! glibc gives each thread an arena of its own and returns little of what was
+//! freed there, so a burst of uploads on the blocking threads would stay in our
+//! resident memory for ever (`docs/performance.md` has the figures). Two arenas
+//! are enough, since buffers that matter come from pools, and what lies free at
+//! the end of one goes back to the system.
+
+/// Bytes that may lie free at the end of an arena.
+#[cfg(target_env = "gnu")]
+const TRIM_THRESHOLD: i32 = 128 * 1024;
+
+/// Bytes from which an allocation is mapped alone, and so returned when freed. Set,
+/// since glibc otherwise raises it with each large block that is freed.
+#[cfg(target_env = "gnu")]
+const MMAP_THRESHOLD: i32 = 256 * 1024;
+
+/// Tells the allocator to keep less. Meant for the start of a server, before its threads.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the allocator's settings are a C function without a safe binding")]
+pub fn keep_little() {
+    // SAFETY: `mallopt` takes two integers and changes settings of the allocator, under its own lock.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+    }
+}
+
+/// Other allocators are left as they are.
+#[cfg(not(target_env = "gnu"))]
+pub fn keep_little() {}
