@@ -17,6 +17,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod failpoint;
 pub mod layers;
 pub mod metadata;
 pub mod protocol;

@@ -16,6 +16,7 @@ mod serve;
 mod store;
 mod tokens;
 mod users;
+mod verify;
 
 use std::error::Error as _;
 use std::io;
@@ -30,6 +31,7 @@ use crate::auth::{HashError, NoRandomness, PasswordError, RobotNameError};
 use crate::config::settings;
 use crate::config::{Flags, Problems};
 use crate::domain::{Namespace, RepositoryName, Username};
+use crate::failpoint::FailpointError;
 use crate::metadata;
 use crate::metadata::{ClaimError, CreateTokenError, CreateUserError};
 use crate::server;
@@ -76,6 +78,8 @@ enum Command {
 enum Error {
     #[error(transparent)]
     Config(#[from] Problems),
+    #[error(transparent)]
+    Failpoints(#[from] FailpointError),
     #[error("the log cannot be set up")]
     Log(#[from] TryInitError),
     #[error("the metrics cannot be set up")]
@@ -122,6 +126,8 @@ enum Error {
     CreateToken(#[from] CreateTokenError),
     #[error(transparent)]
     RobotName(#[from] RobotNameError),
+    #[error("damaged blobs: {0}; a push of the same content heals each")]
+    Damaged(u64),
     #[error("there is no token {0}")]
     NoToken(i64),
 }

@@ -2,6 +2,7 @@
 
 use crate::auth::Hasher;
 use crate::config::{Config, Create, Flags, InitialAdmin, Loaded, Sources};
+use crate::failpoint;
 use crate::metadata::{CreateUserError, Metadata, NewUser, Origin};
 use crate::server;
 use crate::telemetry;
@@ -18,6 +19,10 @@ pub(super) fn run(flags: Flags) -> Result<(), Error> {
         tracing::warn!("{warning}");
     }
     server::keep_little();
+    if let Some(places) = sources.failpoints() {
+        failpoint::arm(places)?;
+        tracing::warn!(places, "failpoints are armed: this server is meant to fail");
+    }
     runtime()?.block_on(async {
         let stop = server::terminated().map_err(server::Error::Signals)?;
         if let Some(admin) = &config.initial_admin {

@@ -7,7 +7,7 @@ use crate::server;
 
 use super::database::load_existing;
 use super::output::say;
-use super::{Error, runtime};
+use super::{Error, runtime, verify};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -16,11 +16,13 @@ pub(super) enum Command {
     /// Beside the wrong database every blob looks like garbage, so a registry does not start with a pair that is
     /// strange to it. Stop it, be sure, then run this.
     Pair,
+    Verify(verify::Arguments),
 }
 
 pub(super) fn run(flags: Flags, command: &Command) -> Result<(), Error> {
     match command {
         Command::Pair => pair(flags),
+        Command::Verify(arguments) => verify::run(flags, arguments),
     }
 }
 

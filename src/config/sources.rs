@@ -129,6 +129,12 @@ impl Sources {
         }
     }
 
+    /// The failpoints that a test arms. No setting: nobody else has a use for them,
+    /// and a file `.env` cannot arm any.
+    pub fn failpoints(&self) -> Option<&str> {
+        self.environment.get(std::ffi::OsStr::new("DISTRIBUTION_FAILPOINTS"))?.to_str()
+    }
+
     /// Whether anybody set it.
     pub fn is_set(&self, setting: &'static Setting) -> bool {
         !matches!(self.find(setting), Ok(None | Some((_, Origin::Default))))

@@ -3,6 +3,7 @@ use sqlx::any::AnyRow;
 use super::audit::{AuditAction, audit};
 use super::cache::News;
 use super::dialect::{Backend, Sql};
+use super::pagination::limit;
 use super::transaction::{Columns, Tx};
 use super::{Error, Metadata, Origin, PushTarget, RepositoryId, Timestamp, push};
 use crate::domain::{Digest, ObjectName};
@@ -67,6 +68,8 @@ static ADOPT: Sql = Sql::new(&["UPDATE blobs SET object = $3, size = $4, state =
      WHERE digest = $1 AND object = $2 RETURNING digest"]);
 static MARK_DAMAGED: Sql = Sql::new(&["UPDATE blobs SET state = 'damaged', changed_at = $3
      WHERE digest = $1 AND object = $2 RETURNING digest"]);
+static LIST: Sql = Sql::new(&["SELECT object, size, state, digest FROM blobs WHERE digest > $1
+     ORDER BY digest LIMIT $2"]);
 static LINK: Sql = Sql::new(&["SELECT b.object, b.size, b.state, l.leased_until
      FROM repository_blobs l JOIN blobs b ON b.digest = l.digest WHERE l.repository = $1 AND l.digest = $2"]);
 static RENEW: Sql = Sql::new(&["UPDATE repository_blobs SET leased_until = $3
@@ -176,6 +179,16 @@ impl Metadata {
         .await
     }
 
+    /// Blobs in the order of their digests, whoever links them.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn blobs(&self, after: Option<&Digest>, count: usize) -> Result<Vec<(Digest, Blob)>, Error> {
+        let args = [after.map_or("", Digest::as_str).into(), limit(count).into()];
+        let rows = self.read("blobs", &LIST, &args).await?;
+        rows.iter().map(|row| Ok((row.parse(3, "digest")?, read_blob(row)?))).collect()
+    }
+
     /// Starts the lease of a linked blob anew, for somebody who may push and was
     /// told that it is here; writes only once half of it is spent. `false` if
     /// the repository does not link it.
@@ -258,9 +271,25 @@ fn stored_size(size: u64) -> i64 {
 }
 
 #[cfg(test)]
+static SET_LEASES: Sql = Sql::new(&["UPDATE repository_blobs SET leased_until = $1"]);
+
+#[cfg(test)]
 impl Metadata {
     /// Until when a link stays although no manifest names it.
     pub(super) async fn leased_until(&self, repository: RepositoryId, digest: &Digest) -> Timestamp {
         self.link_now(repository, digest).await.unwrap().unwrap().leased_until
+    }
+
+    /// As if time had passed: all leases end then.
+    pub(super) async fn set_leases(&self, until: Timestamp) {
+        let set: Result<(), Error> = self
+            .write("set_leases", until, |tx, until| {
+                Box::pin(async move {
+                    tx.note(News::Links);
+                    tx.run(&SET_LEASES, &[until.as_micros().into()]).await.map(drop)
+                })
+            })
+            .await;
+        set.unwrap();
     }
 }

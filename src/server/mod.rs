@@ -29,7 +29,7 @@ use crate::store;
 pub use allocator::keep_little;
 pub use dispatch::Services;
 pub use listener::{Bound, bind};
-pub use open::{Error, Opened, open, pair};
+pub use open::{Error, Opened, open, pair, storage};
 pub use shutdown::terminated;
 
 /// Everything that serving goes by.

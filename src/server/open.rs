@@ -1,5 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use uuid::Uuid;
 
@@ -50,23 +51,35 @@ pub enum Error {
 /// # Errors
 /// As it goes; nothing is served half.
 pub async fn open(options: &Options) -> Result<Opened, Error> {
-    let store = Filesystem::open(&options.root, options.store.clone())?;
-    let metadata = Metadata::open(&options.database).await?;
+    let (metadata, store) = storage(&options.root, options.store.clone(), &options.database).await?;
+    let auth = Auth::new(metadata.clone(), options.auth.clone()).await?;
+    Ok(Opened { metadata, store, auth })
+}
+
+/// Opens database and store, which must belong together.
+///
+/// # Errors
+/// Where either cannot be opened, and [`Error::Unpaired`].
+pub async fn storage(
+    root: &Path,
+    options: store::Options,
+    database: &metadata::Options,
+) -> Result<(Metadata, Filesystem), Error> {
+    let store = Filesystem::open(root, options)?;
+    let metadata = Metadata::open(database).await?;
     let id = store.identity();
     let known = metadata.setting_or_insert(STORE_ID, id.to_string()).await?;
     match known.parse::<Uuid>() {
-        Ok(known) if known == id => {}
-        known => return Err(Error::Unpaired { database: known.unwrap_or_default(), store: id }),
+        Ok(known) if known == id => Ok((metadata, store)),
+        known => Err(Error::Unpaired { database: known.unwrap_or_default(), store: id }),
     }
-    let auth = Auth::new(metadata.clone(), options.auth.clone()).await?;
-    Ok(Opened { metadata, store, auth })
 }
 
 /// Says that this database and this store belong together from now on.
 ///
 /// # Errors
 /// Where either cannot be opened.
-pub async fn pair(root: &std::path::Path, database: &metadata::Options) -> Result<Uuid, Error> {
+pub async fn pair(root: &Path, database: &metadata::Options) -> Result<Uuid, Error> {
     let store = Filesystem::open(root, store::Options::default())?;
     let metadata = Metadata::open(database).await?;
     metadata.set_setting(STORE_ID, store.identity().to_string()).await?;

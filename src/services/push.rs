@@ -1,6 +1,7 @@
 use super::{Call, Error};
 use crate::auth::{Access, Auth, CheckError, Refusal};
 use crate::domain::{Action, Actions, Digest, ObjectName, RepositoryName, Scope, Visibility};
+use crate::failpoint::failpoint;
 use crate::metadata;
 use crate::metadata::{BlobCommit, Metadata, NewBlob, PushTarget};
 use crate::store;
@@ -50,6 +51,7 @@ impl Push {
     pub(super) async fn link(&self, call: &Call, repository: &RepositoryName, stored: Stored) -> Result<(), Error> {
         let target = self.target(call, repository);
         let blob = NewBlob { object: stored.object, digest: stored.digest, size: stored.size };
+        failpoint("push.stored").map_err(store::Error::from)?;
         let present = match self.metadata.commit_blob(target, blob.clone()).await {
             Ok(BlobCommit::Kept) => return Ok(()),
             Ok(BlobCommit::Present(present)) => present,
@@ -60,9 +62,11 @@ impl Push {
                 return Err(error.into());
             }
         };
+        failpoint("push.linked").map_err(store::Error::from)?;
         let healthy = !present.damaged && self.store.size(&present.object).await? == Some(present.size);
         if !healthy && self.metadata.adopt_blob(blob.clone(), present.object.clone()).await? {
             tracing::warn!(digest = %blob.digest, "a push replaced a damaged or missing blob");
+            failpoint("push.adopted").map_err(store::Error::from)?;
             self.remove(&present.object).await;
         } else {
             self.remove(&blob.object).await;
@@ -72,7 +76,11 @@ impl Push {
 
     /// No row names this file: it may go. If it cannot, it is an orphan that a sweep finds.
     async fn remove(&self, object: &ObjectName) {
-        if let Err(error) = self.store.delete(object).await {
+        let removed = match failpoint("push.superfluous") {
+            Ok(()) => self.store.delete(object).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = removed {
             tracing::warn!(%object, %error, "a superfluous file was left to the sweep");
         }
     }

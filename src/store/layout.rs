@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::failpoint::failpoint;
 use super::steps::{Step, Steps};
 use super::{Error, Shard};
 use crate::domain::{Algorithm, Digest, ObjectName, UploadId};
+use crate::failpoint::failpoint;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const PRIVATE_DIRECTORY: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
@@ -43,7 +43,7 @@ pub(super) struct Root {
     uploads: OwnedFd,
     blobs: OwnedFd,
     /// Whether opening what the kernel has cached asks nobody else, as a network file system does.
-    local: bool,
+    pub(super) local: bool,
     /// Shards whose directory is known to be durable in its parent.
     durable: Vec<AtomicBool>,
     /// What has become durable in which order, for a test to judge.
@@ -134,6 +134,7 @@ impl Root {
                     self.durable(shard).store(false, Ordering::Relaxed);
                     make_directory(&self.blobs, &shard.to_string())?;
                     self.steps.took(|| Step::MakeDirectory(shard.to_string()));
+                    failpoint("store.commit.directory_made")?;
                 }
                 // A crash has left this session behind although it was committed: a name is never used again.
                 Err(Errno::EXIST) => object = ObjectName::new(digest, UploadId::random()),

@@ -19,7 +19,6 @@ mod buffers;
 #[cfg(test)]
 mod contract;
 mod error;
-mod failpoint;
 mod filesystem;
 mod gather;
 mod hasher;
@@ -48,7 +47,6 @@ use uuid::Uuid;
 use crate::domain::{Algorithm, ByteRange, Digest, ObjectName, RepositoryName, UploadId};
 
 pub use error::{CommitError, Error};
-pub use failpoint::{FailpointError, arm_failpoints, failpoint};
 pub use filesystem::Filesystem;
 pub use reader::BlobReader;
 pub use sendfile::SendfileIo;

@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
-use super::failpoint::failpoint;
 use super::filesystem::Shared;
 use super::gather::Gathered;
 use super::hasher::Hasher;
@@ -16,6 +15,7 @@ use super::record::Record;
 use super::steps::Step;
 use super::{CommitError, Stored};
 use crate::domain::{Algorithm, Digest, UploadId};
+use crate::failpoint::failpoint;
 
 /// How many bytes are written before the disk is told to begin with them.
 const WINDOW: u64 = 8 * 1024 * 1024;
@@ -58,6 +58,11 @@ impl Writer {
         shared.metrics.uploads.increment(1.0);
         let (written, hashed, hasher, sequence) = (base.offset, base.hashed, base.hasher.clone(), base.sequence);
         Self { shared, id, session, data, written, hashed, hasher, base, sequence, window: written, failed: None }
+    }
+
+    /// Whether its files close without asking another host.
+    pub(super) fn is_local(&self) -> bool {
+        self.shared.root.local
     }
 
     /// What the session goes back to if nothing more is saved.
@@ -141,6 +146,7 @@ impl Writer {
     fn record(&mut self, record: Record) -> io::Result<Record> {
         let record = Record { sequence: self.sequence + 1, ..record };
         let (at, slot) = record.slot(self.shared.boot);
+        failpoint("store.record")?;
         self.session.write_all_at(&slot, at)?;
         self.sequence = record.sequence;
         Ok(record)
@@ -238,7 +244,7 @@ impl Writer {
 
     fn publish(&mut self, digest: Digest) -> io::Result<Stored> {
         let size = self.written;
-        if let Err(error) = self.sync() {
+        if let Err(error) = failpoint("store.commit.written").and_then(|()| self.sync()) {
             // The kernel may have dropped pages that it could not write, and
             // would not say so again.
             let _ = self.discard();
@@ -265,6 +271,7 @@ impl Writer {
         if len != self.written {
             return Err(io::Error::other(format!("an upload's file has {len} bytes instead of {}", self.written)));
         }
+        failpoint("store.commit.written")?;
         timed(&self.shared.metrics.fsync, || data.sync_data())?;
         self.shared.root.steps.took(|| Step::SyncFile(layout::data_name(self.id)));
         Ok(())

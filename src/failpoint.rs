@@ -1,5 +1,11 @@
 //! Places between two durable steps where a test makes the server die, stall or
 //! fail. Unarmed, as always but in tests, one costs a single load.
+//!
+//! Like telemetry this is reached from everywhere: what must survive a death at
+//! any instant is spread over the rooms that store, commit and acknowledge. Only
+//! `cli` arms it, by what the environment of a test's server says. What it gives
+//! up: places are texts, and one that is misspelt is never passed; the crash
+//! tests count which places their servers died at.
 
 use std::io;
 use std::sync::OnceLock;
@@ -36,11 +42,12 @@ enum Action {
 }
 
 /// Arms failpoints for the rest of this process's life:
-/// `store.commit.renamed=abort@3,store.commit.synced=sleep:50`.
+/// `store.commit.renamed=abort@3,store.commit.synced=sleep:50`. `@3` acts on the
+/// third time that the place is passed, otherwise it acts each time.
 ///
 /// # Errors
 /// Where the text is malformed, or some were armed before.
-pub fn arm_failpoints(text: &str) -> Result<(), FailpointError> {
+pub fn arm(text: &str) -> Result<(), FailpointError> {
     let points = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let points = points
         .map(|part| parse(part).ok_or_else(|| FailpointError::Malformed(part.into())))
