@@ -28,9 +28,12 @@ mod files;
 mod life;
 mod line;
 mod model;
+mod order;
+mod people;
 mod random;
 mod server;
 mod tally;
+mod trace;
 
 use std::time::{Duration, Instant};
 
