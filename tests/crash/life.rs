@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::check::Look;
-use crate::client::{Client, Counts};
+use crate::client::Client;
 use crate::database::Database;
 use crate::line::Line;
 use crate::people;
@@ -294,16 +294,5 @@ impl Life {
             }
         }
         self.tally.leftovers += crate::files::entries(&self.place.root.join("uploads")).len() as u64;
-    }
-}
-
-impl Tally {
-    fn add(&mut self, counts: Counts) {
-        self.counts.acknowledged += counts.acknowledged;
-        self.counts.happened += counts.happened;
-        self.counts.did_not += counts.did_not;
-        self.counts.resumed += counts.resumed;
-        self.counts.gone += counts.gone;
-        self.counts.busy += counts.busy;
     }
 }

@@ -30,6 +30,7 @@ mod line;
 mod model;
 mod order;
 mod people;
+mod power;
 mod random;
 mod server;
 mod tally;
