@@ -123,6 +123,6 @@ async fn the_catalog_wants_its_scope() {
     let scoped = alice.scoped(&["registry:catalog:*"]).await;
     let from = format!("/v2/_catalog?n=1&last={}", alice.repository("ap").replace('/', "%2F"));
     for client in [&scoped, &alice.with_basic(), &alice] {
-        assert_eq!(client.get(&from).await.is(200).strings("repositories"), [app.clone()]);
+        assert_eq!(client.get(&from).await.is(200).strings("repositories"), [app.as_str()]);
     }
 }

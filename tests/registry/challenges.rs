@@ -9,7 +9,8 @@ const SESSION: &str = "00000000-0000-4000-8000-000000000000";
 /// R-CHL-01, R-CHL-02, R-CHL-05, R-CHL-06, R-CHL-07, R-CHL-08, R-SCP-06: every request is challenged for just what it needs.
 #[tokio::test]
 async fn a_challenge_names_the_scope_that_was_needed() {
-    let nobody = TestRegistry::shared().await.anonymous();
+    let registry = TestRegistry::shared().await;
+    let nobody = registry.anonymous();
     let name = unique_name("nobody") + "/some/app";
     let digest = sha256(b"x");
     let pull = format!("repository:{name}:pull");
@@ -103,10 +104,10 @@ async fn basic_without_the_right_is_not_sent_for_a_token() {
     mallory.get(&format!("/v2/{app}/manifests/v1")).await.is_error(404, "NAME_UNKNOWN");
     mallory.post(&format!("/v2/{app}/blobs/uploads/")).await.is_error(403, "DENIED");
     mallory.delete(&format!("/v2/{app}/manifests/v1")).await.is_error(404, "NAME_UNKNOWN");
-    let wrong = alice.as_user(alice.name(), "wrong password").with_basic().from_elsewhere();
+    let wrong = alice.as_user(alice.name(), "wrong password").with_basic().elsewhere();
     let reply = wrong.get(&format!("/v2/{app}/manifests/v1")).await;
     Challenge::of(reply.is_error(401, "UNAUTHORIZED"));
-    let unknown = alice.as_user(&unique_name("unknown"), "wrong password").with_basic().from_elsewhere();
+    let unknown = alice.as_user(&unique_name("unknown"), "wrong password").with_basic().elsewhere();
     unknown.get("/v2/").await.is_error(401, "UNAUTHORIZED");
 }
 
@@ -115,7 +116,7 @@ async fn basic_without_the_right_is_not_sent_for_a_token() {
 async fn a_guesser_is_slowed_down() {
     let registry = TestRegistry::shared().await;
     let alice = registry.user("alice").await;
-    let guesser = alice.from_elsewhere();
+    let guesser = alice.elsewhere();
     let mut refused = None;
     for n in 0..100 {
         let guess = guesser.as_user(alice.name(), &format!("guess number {n}")).with_basic();
@@ -160,9 +161,9 @@ async fn authorization_is_read_strictly() {
         "Negotiate abc",
         &format!("Bearer {token} {token}"),
         &format!("Bearer{token}"),
-        &format!("{token}"),
+        &token,
     ] {
-        let reply = alice.with_authorization(value).from_elsewhere().get("/v2/").await;
+        let reply = alice.with_authorization(value).elsewhere().get("/v2/").await;
         assert!(matches!(reply.status, 400 | 401), "{value:?}: {reply:?}");
     }
     let twice = alice.get("/v2/").header("authorization", &format!("Bearer {token}")).await;

@@ -29,7 +29,7 @@ async fn docker_logs_in() {
     let reply = alice.with_basic().get(&path).await;
     assert_eq!(challenge.service, "distribution");
     alice.with_token(reply.is(200).json()["token"].as_str().unwrap()).get("/v2/").await.is(200);
-    let wrong = alice.as_user(alice.name(), "wrong password").with_basic().from_elsewhere();
+    let wrong = alice.as_user(alice.name(), "wrong password").with_basic().elsewhere();
     wrong.get(&path).await.is_error(401, "UNAUTHORIZED");
 }
 

@@ -205,7 +205,7 @@ async fn the_salt_is_part_of_every_password() {
     registry.crash_with(|settings| {
         settings.set("PASSWORD_SALT", "fedcba9876543210");
     });
-    alice.with_basic().from_elsewhere().get("/auth/token").await.is_error(401, "UNAUTHORIZED");
+    alice.with_basic().elsewhere().get("/auth/token").await.is_error(401, "UNAUTHORIZED");
 }
 
 /// A directory and a database that do not belong together refuse to start, and say what to do.

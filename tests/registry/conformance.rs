@@ -1,6 +1,8 @@
 //! The checks of the released conformance suite (1.1.1), in its order and with its traits:
 //! no token is kept, each request is challenged first, and the categories share a namespace.
 
+use std::slice;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -238,11 +240,11 @@ async fn discovery() {
     let notes = |n: usize| json!({ "org.opencontainers.conformance.test": format!("test config {n}") });
     let with_type = |n: usize, artifact_type: &str, of: &Value| {
         let extra = json!({ "artifactType": artifact_type, "subject": of, "annotations": notes(n) });
-        Manifest::image(&empty, &[empty.clone()], &extra)
+        Manifest::image(&empty, slice::from_ref(&empty), &extra)
     };
     let by_config = |n: usize, of: &Value| {
         let typed = descriptor("application/vnd.nba.strawberry.jam.croissant", b"{}");
-        Manifest::image(&typed, &[empty.clone()], &json!({ "subject": of, "annotations": notes(n) }))
+        Manifest::image(&typed, slice::from_ref(&empty), &json!({ "subject": of, "annotations": notes(n) }))
     };
     let of = later.descriptor();
     let index = Manifest::index(

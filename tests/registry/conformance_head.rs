@@ -1,6 +1,8 @@
 //! The checks of the conformance suite at the specification's head: every way of pushing a
 //! blob, in both algorithms, and every data set of manifests through its whole life.
 
+use std::slice;
+
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -299,9 +301,9 @@ async fn artifacts_and_subjects() {
     let config = descriptor("application/vnd.oci.image.config.v1+json", &config);
     let gzip = descriptor("application/vnd.oci.image.layer.v1.tar+gzip", &layer);
     let empty = descriptor(EMPTY_JSON, b"{}");
-    let image = Manifest::image(&config, &[gzip.clone()], &json!({}));
+    let image = Manifest::image(&config, slice::from_ref(&gzip), &json!({}));
     let artifact =
-        Manifest::image(&empty, &[empty.clone()], &json!({ "artifactType": "application/vnd.example+type" }));
+        Manifest::image(&empty, slice::from_ref(&empty), &json!({ "artifactType": "application/vnd.example+type" }));
     let bare = Manifest::image(&empty, &[], &json!({ "artifactType": "application/vnd.example+bare" }));
     let artifact_index =
         Manifest::index(&[artifact.descriptor()], &json!({ "artifactType": "application/vnd.example+index" }));
@@ -320,11 +322,11 @@ async fn artifacts_and_subjects() {
     let notes = json!({ "org.example.note": "x" });
     let sbom = Manifest::image(
         &empty,
-        &[empty.clone()],
+        slice::from_ref(&empty),
         &json!({ "artifactType": "application/vnd.example.sbom+json", "subject": of, "annotations": notes }),
     );
     let typed = descriptor("application/vnd.example.config+json", b"{}");
-    let by_config = Manifest::image(&typed, &[empty.clone()], &json!({ "subject": of }));
+    let by_config = Manifest::image(&typed, slice::from_ref(&empty), &json!({ "subject": of }));
     let index = Manifest::index(&[], &json!({ "artifactType": "application/vnd.example.list", "subject": of }));
     let lonely = Manifest::image(&empty, &[], &json!({ "artifactType": "a/lonely", "subject": missing }));
     let subject = image.digest();

@@ -130,7 +130,8 @@ async fn an_unknown_path_below_v2_is_not_found() {
 /// R-GEN-05, C-DKR-13: outside the API there is nothing, quietly.
 #[tokio::test]
 async fn outside_the_api_nothing_is_found() {
-    let nobody = TestRegistry::shared().await.anonymous();
+    let registry = TestRegistry::shared().await;
+    let nobody = registry.anonymous();
     for path in ["/", "/v1/search?n=25&q=x", "/v1/_ping", "/favicon.ico", "/v3/", "/v22", "/V2/", "/.env", "//v2/"] {
         let reply = nobody.get(path).await;
         reply.is(404).lacks("location").lacks("www-authenticate");

@@ -45,7 +45,8 @@ async fn locations_are_absolute_paths_without_fragile_parts() {
 /// R-LOC-08, R-CHL-04: without a configured address the realm is where the client dialled.
 #[tokio::test]
 async fn the_realm_follows_the_host_that_was_dialled() {
-    let nobody = TestRegistry::shared().await.anonymous();
+    let registry = TestRegistry::shared().await;
+    let nobody = registry.anonymous();
     assert_eq!(realm(&nobody, &[]).await, format!("http://{}/auth/token", nobody.host()));
     assert_eq!(realm(&nobody, &[("host", "registry.example:5000")]).await, "http://registry.example:5000/auth/token");
 }
@@ -53,7 +54,8 @@ async fn the_realm_follows_the_host_that_was_dialled() {
 /// R-LOC-08: nobody's word about another address is taken without being trusted.
 #[tokio::test]
 async fn forwarded_headers_of_strangers_are_ignored() {
-    let nobody = TestRegistry::shared().await.anonymous();
+    let registry = TestRegistry::shared().await;
+    let nobody = registry.anonymous();
     let own = format!("http://{}/auth/token", nobody.host());
     for headers in [
         &[("x-forwarded-proto", "https"), ("x-forwarded-host", "evil.example")][..],
@@ -98,9 +100,9 @@ async fn forwarded_headers_of_a_trusted_proxy_count() {
     for (headers, expected) in table {
         assert_eq!(realm(&proxy, headers).await, format!("{expected}/auth/token"), "{headers:?}");
     }
-    let network = proxy.from_address(Ipv4Addr::new(127, 9, 1, 2));
+    let network = proxy.at_address(Ipv4Addr::new(127, 9, 1, 2));
     assert_eq!(realm(&network, &[("x-forwarded-host", "r.example")]).await, "http://r.example/auth/token");
-    let stranger = proxy.from_address(Ipv4Addr::new(127, 8, 1, 2));
+    let stranger = proxy.at_address(Ipv4Addr::new(127, 8, 1, 2));
     assert_eq!(realm(&stranger, &[("x-forwarded-host", "r.example")]).await, format!("http://{own}/auth/token"));
 }
 
@@ -158,7 +160,7 @@ async fn links_are_percent_encoded() {
     alice.push_new_image(&alice.repository("bpp"), "v1").await;
     let below = format!("{}/a", alice.name());
     let page = alice.get(&format!("/v2/_catalog?n=1&last={}", below.replace('/', "%2F"))).await;
-    assert_eq!(page.is(200).strings("repositories"), [app.clone()]);
+    assert_eq!(page.is(200).strings("repositories"), [app.as_str()]);
     let next = page.next().expect("a second page");
     let (path, query) = next.split_once('?').unwrap();
     assert_eq!(path, "/v2/_catalog");

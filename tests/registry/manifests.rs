@@ -1,5 +1,7 @@
 //! end-3 and end-7: manifests that are accepted, and how they come back.
 
+use std::slice;
+
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -132,7 +134,7 @@ async fn artifacts_of_any_shape_are_accepted() {
     let custom = json!({ "x-custom": { "deep": [{}] }, "annotations": { "": "", "ä": "ö\n" } });
     for (n, manifest) in [
         Manifest::image(&empty, &[], &json!({})),
-        Manifest::image(&empty, &[empty.clone()], &artifact),
+        Manifest::image(&empty, slice::from_ref(&empty), &artifact),
         Manifest::image(&inlined, &[inlined.clone()], &custom),
         Manifest::image(&descriptor("application/vnd.cncf.helm.config.v1+json", b"{}"), &helm, &json!({})),
         Manifest::image(&empty, &tar, &json!({ "mediaType": null })),

@@ -52,7 +52,7 @@ async fn a_token_that_allows_nothing_still_pings() {
 async fn bad_credentials_do_not_ping() {
     let registry = TestRegistry::shared().await;
     let alice = registry.user("alice").await;
-    let wrong = registry.anonymous().as_user(alice.name(), "wrong password").with_basic().from_elsewhere();
+    let wrong = registry.anonymous().as_user(alice.name(), "wrong password").with_basic().elsewhere();
     let reply = wrong.get("/v2/").await;
     reply.is_error(401, "UNAUTHORIZED");
     let reply = alice.with_token("nonsense").get("/v2/").await;

@@ -1,5 +1,7 @@
 //! end-12: what refers to a manifest.
 
+use std::slice;
+
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -72,7 +74,7 @@ async fn everything_that_names_the_subject_is_listed() {
     let plain = descriptor("application/vnd.example.config+json", b"{}");
     let named = Manifest::referrer(&of, "application/vnd.example.sbom+json", &notes);
     let by_config = Manifest::image(&plain, &[], &json!({ "subject": of, "annotations": { "n": "1" } }));
-    let empty_type = Manifest::image(&plain, &[empty.clone()], &json!({ "subject": of, "artifactType": "" }));
+    let empty_type = Manifest::image(&plain, slice::from_ref(&empty), &json!({ "subject": of, "artifactType": "" }));
     let index = Manifest::index(&[], &json!({ "subject": of, "artifactType": "a/index", "annotations": { "n": "2" } }));
     let bare_index = Manifest::index(&[], &json!({ "subject": of }));
     let none = Manifest::image(&empty, &[], &json!({ "subject": of, "annotations": {} }));

@@ -62,7 +62,7 @@ async fn what_cannot_be_granted_is_dropped() {
     let fly = format!("repository:{app}:pull,fly,push");
     assert_eq!(asked(&alice, &[&fly]).await, [format!("repository:{app}:pull,push")]);
     let class = format!("repository(plugin):{app}:pull");
-    assert_eq!(asked(&alice, &[&class]).await, [good.clone()]);
+    assert_eq!(asked(&alice, &[&class]).await, [good.as_str()]);
     let twice = format!("repository:{app}:push,pull");
     assert_eq!(asked(&alice, &[&twice, &good]).await, [format!("repository:{app}:pull,push")]);
 }

@@ -67,7 +67,7 @@ async fn the_form_is_read_generously() {
 async fn a_wrong_form_is_refused() {
     let registry = TestRegistry::shared().await;
     let alice = registry.user("alice").await;
-    let elsewhere = alice.from_elsewhere();
+    let elsewhere = alice.elsewhere();
     let (name, password) = (alice.name(), alice.password());
     for (fields, status) in [
         (&[("grant_type", "password"), ("username", name), ("password", "wrong password")][..], 401),

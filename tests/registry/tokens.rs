@@ -115,7 +115,7 @@ async fn wrong_credentials_get_no_token() {
         ("NOT/a name", "x"),
         ("", "password"),
     ] {
-        let client = registry.anonymous().with_authorization(&basic(name, password)).from_elsewhere();
+        let client = registry.anonymous().with_authorization(&basic(name, password)).elsewhere();
         let reply = ask(&client, "service=distribution&scope=repository:a/b:pull").await;
         reply.is_error(401, "UNAUTHORIZED");
         for challenge in reply.header_lines("www-authenticate") {
@@ -126,7 +126,7 @@ async fn wrong_credentials_get_no_token() {
     // A name that nobody has and a wrong password look the same.
     assert!(looks.windows(2).all(|pair| pair[0] == pair[1]), "{looks:#?}");
     for header in ["Basic !!!", "Bearer nonsense", "Basic bm9jb2xvbg=="] {
-        let reply = ask(&registry.anonymous().with_authorization(header).from_elsewhere(), "").await;
+        let reply = ask(&registry.anonymous().with_authorization(header).elsewhere(), "").await;
         assert!(matches!(reply.status, 400 | 401), "{header}: {reply:?}");
     }
 }
@@ -169,7 +169,7 @@ async fn a_password_may_hold_any_text() {
         let client = registry.anonymous().as_user(&name, password);
         client.log_in().await.get("/v2/").await.is(200);
         client.with_basic().get("/v2/").await.is(200);
-        let upper = registry.anonymous().as_user(&name.to_uppercase(), password).with_basic().from_elsewhere();
+        let upper = registry.anonymous().as_user(&name.to_uppercase(), password).with_basic().elsewhere();
         upper.get("/auth/token").await.is_error(401, "UNAUTHORIZED");
     }
 }

@@ -245,7 +245,8 @@ async fn headers_may_be_long_but_not_endless() {
 /// R-LOC-09: `Host` must be there, once, and look like a host; its text goes nowhere else.
 #[tokio::test]
 async fn a_bad_host_is_refused() {
-    let nobody = TestRegistry::shared().await.anonymous();
+    let registry = TestRegistry::shared().await;
+    let nobody = registry.anonymous();
     let bad = [
         "",
         "Host:\r\n",

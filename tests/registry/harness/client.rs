@@ -68,14 +68,14 @@ impl Client {
 
     /// The same person from a loopback address that nobody else uses, so that
     /// failures counted by address are this test's own.
-    pub(crate) fn from_elsewhere(&self) -> Self {
+    pub(crate) fn elsewhere(&self) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(2);
         let next = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         Self { source: Some(Ipv4Addr::new(127, 77, next[2], next[3])), ..self.clone() }
     }
 
     /// The same person from that address.
-    pub(crate) fn from_address(&self, source: Ipv4Addr) -> Self {
+    pub(crate) fn at_address(&self, source: Ipv4Addr) -> Self {
         Self { source: Some(source), ..self.clone() }
     }
 

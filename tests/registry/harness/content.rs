@@ -1,4 +1,5 @@
 use std::fmt::Write;
+use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ring::digest;
@@ -102,7 +103,7 @@ impl Manifest {
     pub(crate) fn referrer(subject: &Value, artifact_type: &str, annotations: &Value) -> Self {
         let empty = descriptor(EMPTY_JSON, b"{}");
         let extra = json!({ "artifactType": artifact_type, "subject": subject, "annotations": annotations });
-        Self::image(&empty, &[empty.clone()], &extra)
+        Self::image(&empty, slice::from_ref(&empty), &extra)
     }
 
     pub(crate) fn digest(&self) -> String {
