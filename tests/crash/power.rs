@@ -29,23 +29,40 @@ use crate::{number, people};
 /// Going down: `_IOR('X', 125, u32)` with the flag that leaves the journal as it is.
 const SHUT_DOWN: &str = "open my $f, '<', $ARGV[0] or die; my $n = pack 'L', 2; ioctl $f, 0x8004587d, $n or die $!";
 
-/// Writes go on as fast as they like; only a sync reaches the disk.
-const OPTIONS: &str = "loop,commit=300,noauto_da_alloc";
+/// How much the file system saves behind a program's back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// Nothing: only a sync reaches the disk.
+    None,
+    /// Names and sizes each second, and everything at some moment: of what was
+    /// not synced some is there and some is not, which is worse.
+    Some,
+}
+
+impl Memory {
+    fn options(self) -> &'static str {
+        match self {
+            Self::None => "loop,commit=300,noauto_da_alloc",
+            Self::Some => "loop,commit=1,noauto_da_alloc",
+        }
+    }
+}
 
 /// A file system that can lose its power.
 struct Disk {
     directory: TempDir,
+    memory: Memory,
     mounted: bool,
 }
 
 impl Disk {
     /// `None`, with the reason told, where this machine does not let us.
-    fn new() -> Option<Self> {
+    fn new(memory: Memory) -> Option<Self> {
         let directory = tempfile::Builder::new().prefix("power-").tempdir().unwrap();
         let image = directory.path().join("image");
         fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
         fs::create_dir(directory.path().join("disk")).unwrap();
-        let mut disk = Self { directory, mounted: false };
+        let mut disk = Self { directory, memory, mounted: false };
         let ready = run("mkfs.ext4", &["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", image.to_str().unwrap()])
             && disk.mount();
         if !ready {
@@ -76,7 +93,8 @@ impl Disk {
 
     fn mount(&mut self) -> bool {
         let image = self.directory.path().join("image");
-        self.mounted = run("mount", &["-o", OPTIONS, image.to_str().unwrap(), self.path().to_str().unwrap()]);
+        let (options, path) = (self.memory.options(), self.path());
+        self.mounted = run("mount", &["-o", options, image.to_str().unwrap(), path.to_str().unwrap()]);
         self.mounted
     }
 
@@ -160,12 +178,16 @@ fn cut_power(disk: &mut Disk, place: &Place, seed: u64, cuts: u64, wrapper: &[St
         }
         let stop = AtomicBool::new(false);
         let stop = &stop;
-        let after = Duration::from_micros(100_000 + random.below(900_000));
+        let after = Duration::from_micros(100_000 + random.below(1_500_000));
         thread::scope(|scope| {
             for client in &mut clients {
                 scope.spawn(move || while !stop.load(Ordering::Relaxed) && client.act().is_ok() {});
             }
-            thread::sleep(after);
+            thread::sleep(after / 2);
+            if disk.memory == Memory::Some {
+                assert!(run("sync", &["--file-system", disk.path().to_str().unwrap()]));
+            }
+            thread::sleep(after / 2);
             assert!(disk.cut());
             server.kill();
             stop.store(true, Ordering::Relaxed);
@@ -203,11 +225,13 @@ fn what_was_acknowledged_survives_power_cuts() {
         let mut tally = Tally::default();
         let mut nth = 0;
         while tally.deaths() < total / 2 {
-            let Some(mut disk) = Disk::new() else { return };
+            let memory = if nth % 2 == 0 { Memory::None } else { Memory::Some };
+            let Some(mut disk) = Disk::new(memory) else { return };
             let place = place_on(&disk, database);
             let seed = seed.wrapping_add(nth);
-            println!("power, database {database:?}: seed {seed}");
-            cut_power(&mut disk, &place, seed, (total / 2 - tally.deaths()).min(20), &[], &mut tally);
+            println!("power, database {database:?}, memory {memory:?}: seed {seed}");
+            let cuts = (total / 4).clamp(2, 20);
+            cut_power(&mut disk, &place, seed, cuts, &[], &mut tally);
             nth += 1;
         }
         println!("power cuts, database {database:?}:\n{tally}\n");
@@ -222,7 +246,7 @@ fn without_syncs_it_would_not() {
         println!("skipped: strace is not installed");
         return;
     }
-    let Some(mut disk) = Disk::new() else { return };
+    let Some(mut disk) = Disk::new(Memory::None) else { return };
     let place = place_on(&disk, Where::Same);
     let wrapper: Vec<_> = [
         "strace",
@@ -244,7 +268,7 @@ fn without_syncs_it_would_not() {
 /// Only so that a mistake in the rig is told apart from one in the registry.
 #[test]
 fn a_cut_disk_gives_errors() {
-    let Some(disk) = Disk::new() else { return };
+    let Some(disk) = Disk::new(Memory::None) else { return };
     assert!(disk.cut());
     assert!(fs::write(Path::new(&disk.path()).join("more"), "more").is_err());
 }
