@@ -68,7 +68,7 @@ packages() {
 }
 
 say "what the machine has"
-wanted=(ca-certificates curl jq gcc libc6-dev)
+wanted=(ca-certificates curl jq gcc libc6-dev procps)
 ! wants postgres || wanted+=(postgresql)
 ! wants buck || wanted+=(python3-venv)
 ! wants clients || wanted+=(skopeo buildah podman umoci containerd docker.io nginx-light openssl python3-venv)
