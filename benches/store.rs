@@ -43,6 +43,9 @@ async fn run(only: &str) -> Result {
     let directory = tempfile::tempdir()?;
     let store = Filesystem::open(directory.path(), Options::default())?;
     let wanted = |name: &str| name.contains(only);
+    if wanted("control") {
+        control(directory.path())?;
+    }
     if wanted("push small") {
         for (tasks, count) in [(1, 500), (16, 4000)] {
             let measure = Measure::begin();
@@ -86,6 +89,36 @@ async fn run(only: &str) -> Result {
             }
         }
     }
+    Ok(())
+}
+
+/// What a bare loop costs here and now, to read the other figures by.
+fn control(directory: &std::path::Path) -> Result {
+    let chunk = vec![7; 512 * 1024];
+    let measure = Measure::begin();
+    let mut hash = sha2::Sha256::new();
+    (0..2048).for_each(|_| hash.update(&chunk));
+    std::hint::black_box(hash.finalize());
+    measure.end_bytes("control: sha256 of 1 GiB", 1024 * MIB);
+    let mut file = std::fs::File::create(directory.join("control"))?;
+    let measure = Measure::begin();
+    for _ in 0..2048 {
+        file.write_all(&chunk)?;
+    }
+    measure.end_bytes("control: 1 GiB to the page cache", 1024 * MIB);
+    let measure = Measure::begin();
+    file.sync_data()?;
+    measure.end_bytes("control: 1 GiB from there to the disk", 1024 * MIB);
+    std::fs::remove_file(directory.join("control"))?;
+    let measure = Measure::begin();
+    for nth in 0..200 {
+        let name = directory.join(format!("control {nth}"));
+        let mut file = std::fs::File::create(&name)?;
+        file.write_all(&chunk[..4096])?;
+        file.sync_data()?;
+        std::fs::remove_file(name)?;
+    }
+    measure.end_each("control: create, write 4 KiB, sync, remove", 200);
     Ok(())
 }
 

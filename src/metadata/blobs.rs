@@ -271,9 +271,25 @@ fn stored_size(size: u64) -> i64 {
 }
 
 #[cfg(test)]
+static SET_LEASES: Sql = Sql::new(&["UPDATE repository_blobs SET leased_until = $1"]);
+
+#[cfg(test)]
 impl Metadata {
     /// Until when a link stays although no manifest names it.
     pub(super) async fn leased_until(&self, repository: RepositoryId, digest: &Digest) -> Timestamp {
         self.link_now(repository, digest).await.unwrap().unwrap().leased_until
+    }
+
+    /// As if time had passed: all leases end then.
+    pub(super) async fn set_leases(&self, until: Timestamp) {
+        let set: Result<(), Error> = self
+            .write("set_leases", until, |tx, until| {
+                Box::pin(async move {
+                    tx.note(News::Links);
+                    tx.run(&SET_LEASES, &[until.as_micros().into()]).await.map(drop)
+                })
+            })
+            .await;
+        set.unwrap();
     }
 }

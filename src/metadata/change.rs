@@ -22,7 +22,7 @@ use super::cache::{Caches, News};
 use super::connect::Reconnect;
 use super::dialect::{Backend, Sql};
 use super::error::Refusal;
-use super::transaction::{Columns, Tx, run};
+use super::transaction::{Columns, Savepoint, Tx, run};
 use super::{Error, Timestamp};
 use crate::failpoint::failpoint;
 
@@ -112,7 +112,6 @@ pub(super) struct Writer {
 
 static BEGIN: Sql = Sql::new(&["BEGIN IMMEDIATE", "PRAGMA data_version", "SAVEPOINT change"]);
 static DATA_VERSION: Sql = Sql::new(&["PRAGMA data_version"]);
-static SAVE_NEXT: Sql = Sql::new(&["RELEASE change", "SAVEPOINT change"]);
 static GO_BACK: Sql = Sql::new(&["ROLLBACK TO change"]);
 static COMMIT: Sql = Sql::new(&["COMMIT"]);
 static ROLLBACK: Sql = Sql::new(&["ROLLBACK"]);
@@ -238,28 +237,28 @@ impl Writer {
     ) -> Result<(), Error> {
         let mut next = Some(first);
         while let Some(mut job) = next {
-            let saved = if jobs.is_empty() { Ok(()) } else { self.execute(&SAVE_NEXT).await };
             let caches = Arc::clone(&self.caches);
             // Facts that a change in this very transaction may have made untrue are asked anew.
             let known = (!news.iter().any(touches_facts)).then_some(&*caches);
-            let ran = match (saved, self.connection.as_mut()) {
-                (Err(error), _) => Err(Undo::Transaction(error)),
-                (Ok(()), None) => Err(Undo::Transaction(Error::Closed)),
-                (Ok(()), Some(connection)) => {
-                    let mut tx = Tx::new(connection, Backend::Sqlite, Timestamp::now(), known);
+            let savepoint = if jobs.is_empty() { Savepoint::Set } else { Savepoint::Due };
+            let (ran, savepoint) = match self.connection.as_mut() {
+                None => (Err(Undo::Transaction(Error::Closed)), savepoint),
+                Some(connection) => {
+                    let mut tx = Tx::new(connection, Backend::Sqlite, Timestamp::now(), known, savepoint);
                     let ran = job.run(&mut tx).await;
+                    let savepoint = tx.savepoint();
                     let ran = ran.and_then(|()| passed("metadata.change.made").map_err(Undo::Transaction));
                     if ran.is_ok() {
                         news.append(&mut tx.into_news());
                     }
-                    ran
+                    (ran, savepoint)
                 }
             };
             jobs.push(job);
             match ran {
-                Ok(()) => {}
-                Err(Undo::Change) => self.execute(&GO_BACK).await?,
+                Err(Undo::Change) if savepoint == Savepoint::Set => self.execute(&GO_BACK).await?,
                 Err(Undo::Transaction(error)) => return Err(error),
+                Ok(()) | Err(Undo::Change) => {}
             }
             next = if jobs.len() < TOGETHER { self.jobs.try_recv().ok() } else { None };
         }
@@ -339,7 +338,7 @@ where
     let failed = |error: sqlx::Error| E::from(Error::from(error));
     let mut connection = pool.acquire().await.map_err(failed)?;
     let mut transaction = connection.begin().await.map_err(failed)?;
-    let mut tx = Tx::new(&mut transaction, Backend::Postgres, Timestamp::now(), None);
+    let mut tx = Tx::new(&mut transaction, Backend::Postgres, Timestamp::now(), None, Savepoint::Set);
     let value = match change(&mut tx, args).await {
         Ok(value) => value,
         Err(refusal) => {

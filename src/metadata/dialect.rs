@@ -33,6 +33,7 @@ impl Backend {
 pub(super) struct Sql {
     statements: &'static [&'static str],
     sqlite: OnceLock<&'static str>,
+    sqlite_saving: OnceLock<&'static str>,
     postgres: OnceLock<Vec<Statement>>,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Statement {
 
 impl Sql {
     pub(super) const fn new(statements: &'static [&'static str]) -> Self {
-        Self { statements, sqlite: OnceLock::new(), postgres: OnceLock::new() }
+        Self { statements, sqlite: OnceLock::new(), sqlite_saving: OnceLock::new(), postgres: OnceLock::new() }
     }
 
     /// All statements as one text.
@@ -54,6 +55,12 @@ impl Sql {
             // Once for each text in the source: what is leaked is bounded by it.
             String::leak(locks(&locks(&text, "FOR_UPDATE(", None), "FOR_SHARE(", None))
         })
+    }
+
+    /// The same behind a new savepoint, which takes the place of the last one.
+    pub(super) fn sqlite_saving(&self) -> &'static str {
+        self.sqlite_saving
+            .get_or_init(|| String::leak(format!("RELEASE change;\nSAVEPOINT change;\n{}", self.sqlite())))
     }
 
     /// The statements one by one.

@@ -54,26 +54,26 @@ impl Refusal for PutError {
     }
 }
 
-/// What the manifest names and the repository has neither as a blob nor, for a child, as a manifest.
-static ABSENT: Sql = Sql::new(&["SELECT e.value ->> 0, e.value ->> 1 FROM EACH($2) e
-     WHERE NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.repository = $1 AND l.digest = e.value ->> 0)
-     AND NOT (e.value ->> 1 = 'child' AND EXISTS
-         (SELECT 1 FROM manifests m WHERE m.repository = $1 AND m.digest = e.value ->> 0))"]);
-/// A blob that is being pushed holds its repository's row; whoever has this lock sees all that were pushed before,
-/// and none comes until the manifest is there to be held by.
-static LOCK_OUT_BLOBS: Sql = Sql::new(&["SELECT id FROM repositories WHERE id = $1 FOR UPDATE"]);
-/// A blob that must be there is held by its key, whatever a query says of it: if it goes meanwhile, the race is lost.
-static STORE: Sql = Sql::new(&[
-    "INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, created_at, content)
-     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, digest) DO UPDATE
-     SET media_type = excluded.media_type, artifact_type = excluded.artifact_type, subject = excluded.subject
-     WHERE manifests.media_type <> excluded.media_type",
-    "INSERT INTO manifest_references (repository, manifest, digest, kind, link)
-     SELECT $1, $2, e.value ->> 0, e.value ->> 1,
-         CASE WHEN $9 = 0 AND e.value ->> 1 = 'blob' THEN e.value ->> 0 ELSE l.digest END
+const INSERT: &str = "INSERT INTO manifests
+     (repository, digest, media_type, artifact_type, subject, created_at, content)
+     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, digest) DO NOTHING";
+/// Each holds the link of its blob, where there is one: should that go meanwhile, the key says so, and the race is lost.
+const INSERT_REFERENCES: &str = "INSERT INTO manifest_references (repository, manifest, digest, kind, link)
+     SELECT $1, $2, e.value ->> 0, e.value ->> 1, l.digest
      FROM EACH($8) e LEFT JOIN repository_blobs l ON l.repository = $1 AND l.digest = e.value ->> 0
-     WHERE true ORDER BY e.value ->> 0 ON CONFLICT (repository, manifest, digest) DO NOTHING",
-]);
+     WHERE true ORDER BY e.value ->> 0 ON CONFLICT (repository, manifest, digest) DO NOTHING";
+/// What is here neither as a blob nor, for a child, as a manifest. Asked last, of what holds by then.
+const ABSENT: &str = "SELECT r.digest, r.kind FROM manifest_references r
+     WHERE r.repository = $1 AND r.manifest = $2 AND r.link IS NULL AND NOT (r.kind = 'child' AND EXISTS
+         (SELECT 1 FROM manifests m WHERE m.repository = $1 AND m.digest = r.digest))";
+static PUT: Sql = Sql::new(&[INSERT, INSERT_REFERENCES, ABSENT]);
+static PUT_TAGGED: Sql = Sql::new(&[INSERT, INSERT_REFERENCES, ABSENT, tags::INSERT_NEW, tags::LOG_MOVES, tags::MOVE]);
+/// A blob on its way holds its repository's row. With this lock, all that came before are seen, and none comes
+/// until the manifest is there and waits for it.
+static LOCK_OUT_BLOBS: Sql = Sql::new(&["SELECT id FROM repositories WHERE id = $1 FOR UPDATE"]);
+static HOLD_LATECOMERS: Sql = Sql::new(&["UPDATE manifest_references SET link = digest
+     WHERE repository = $1 AND manifest = $2 AND link IS NULL AND EXISTS (SELECT 1 FROM repository_blobs l
+     WHERE l.repository = $1 AND l.digest = manifest_references.digest)"]);
 static TAGGED: Sql = Sql::new(&["SELECT digest FROM tags WHERE repository = $1 AND name = $2"]);
 static EXISTS: Sql = Sql::new(&["SELECT 1 FROM manifests WHERE repository = $1 AND digest = $2"]);
 static GET: Sql = Sql::new(&["SELECT media_type, content FROM manifests WHERE repository = $1 AND digest = $2"]);
@@ -109,14 +109,9 @@ impl Metadata {
         self.write("put_manifest", (target, manifest), |tx, (target, manifest)| {
             Box::pin(async move {
                 let repository = push::repository(tx, target).await?;
-                put(tx, repository, manifest).await?;
+                put(tx, repository, manifest, &target.origin).await?;
                 if let Some(subject) = &manifest.manifest.subject {
                     referrers::insert(tx, repository, subject, manifest).await?;
-                } else {
-                    referrers::remove(tx, repository, &manifest.digest).await?;
-                }
-                if !manifest.tags.is_empty() {
-                    tags::point(tx, repository, manifest, &target.origin).await?;
                 }
                 Ok(())
             })
@@ -222,21 +217,12 @@ impl Metadata {
     }
 }
 
-async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest) -> Result<(), PutError> {
+async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest, origin: &Origin) -> Result<(), PutError> {
     let references = &new.manifest.references;
     let references = json_rows(references.iter().map(|reference| [reference.digest.as_str(), reference.kind.word()]));
-    let names: [Arg<'_>; 2] = [repository.0.into(), references.as_str().into()];
-    let mut absent = tx.all(&ABSENT, &names).await?;
-    if !absent.is_empty() && tx.backend == Backend::Postgres {
-        // What is absent will hold nothing, so a blob that comes at the same moment must see who waits for it.
-        tx.run(&LOCK_OUT_BLOBS, &[repository.0.into()]).await?;
-        absent = tx.all(&ABSENT, &names).await?;
-    }
-    let missing = missing(&absent)?;
-    if !missing.is_empty() && !new.sparse {
-        return Err(PutError::Missing(missing));
-    }
-    let args = [
+    let names = json_rows(new.tags.iter().map(|tag| [tag.as_str()]));
+    let (actor, address) = (origin.actor.label(), origin.address.map(|address| address.to_string()));
+    let args: [Arg<'_>; 13] = [
         repository.0.into(),
         new.digest.as_str().into(),
         new.manifest.media_type.as_str().into(),
@@ -245,15 +231,34 @@ async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest) -> Re
         tx.now.as_micros().into(),
         (&*new.bytes).into(),
         references.as_str().into(),
-        new.sparse.into(),
+        names.as_str().into(),
+        actor.as_str().into(),
+        address.as_deref().into(),
+        origin.request.as_deref().into(),
+        AuditAction::TagMove.as_str().into(),
     ];
-    tx.run(&STORE, &args).await?;
+    let absent = match new.tags[..] {
+        [] => tx.all(&PUT, &args[..8]).await?,
+        _ => tx.all(&PUT_TAGGED, &args).await?,
+    };
+    let missing = missing(&absent)?;
+    if !missing.is_empty() && !new.sparse {
+        return Err(PutError::Missing(missing));
+    }
+    if !absent.is_empty() && tx.backend == Backend::Postgres {
+        // What waits for a blob must not miss one that comes at this moment.
+        tx.run(&LOCK_OUT_BLOBS, &args[..1]).await?;
+        tx.run(&HOLD_LATECOMERS, &args[..2]).await?;
+    }
     let stored = StoredManifest {
         digest: new.digest.clone(),
         media_type: new.manifest.media_type.as_str().into(),
         bytes: new.bytes.clone(),
     };
     tx.note(News::Manifest(repository, new.digest.clone(), Some(stored)));
+    for tag in &new.tags {
+        tx.note(News::Tag(repository, tag.clone(), Some(new.digest.clone())));
+    }
     Ok(())
 }
 

@@ -21,7 +21,6 @@ static INSERT: Sql =
     Sql::new(&["INSERT INTO referrers (repository, subject, digest, artifact_type, bytes, descriptor)
      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (repository, digest) DO UPDATE
      SET artifact_type = excluded.artifact_type, bytes = excluded.bytes, descriptor = excluded.descriptor"]);
-static REMOVE: Sql = Sql::new(&["DELETE FROM referrers WHERE repository = $1 AND digest = $2"]);
 
 /// One row: the page as one text, its last digest, and whether something follows.
 /// Where it ends is found from the sizes alone, so that what does not fit is not read.
@@ -117,11 +116,6 @@ pub(super) async fn insert(
         descriptor.as_str().into(),
     ];
     tx.run(&INSERT, &args).await.map(drop)
-}
-
-/// The manifest, pushed as a type that has no subject, is listed no longer.
-pub(super) async fn remove(tx: &mut Tx<'_>, repository: RepositoryId, digest: &Digest) -> Result<(), Error> {
-    tx.run(&REMOVE, &[repository.0.into(), digest.as_str().into()]).await.map(drop)
 }
 
 fn describe(new: &NewManifest) -> String {

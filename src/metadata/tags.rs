@@ -1,29 +1,29 @@
 use super::audit::{AuditAction, audit};
 use super::cache::News;
 use super::dialect::Sql;
-use super::manifests::NewManifest;
-use super::pagination::{cursor, json_rows, limit};
-use super::transaction::{Columns, Tx, parse};
+use super::pagination::{cursor, limit};
+use super::transaction::{Columns, parse};
 use super::{Error, Metadata, Origin, RepositoryId};
 use crate::domain::Tag;
 
 /// One row for the whole page: a row costs more than what it holds. No tag has a blank in it.
 static PAGE: Sql = Sql::new(&["SELECT string_agg(t.name, ' ') FROM
      (SELECT name FROM tags WHERE repository = $1 AND name > $2 ORDER BY name LIMIT $3) t"]);
-/// First those that are new, so that every one is there and can be locked; then it is written
-/// down which of them move; then they move.
-static POINT: Sql = Sql::new(&[
-    "INSERT INTO tags (repository, name, digest, moved_at)
-     SELECT $1, e.value ->> 0, $2, $4 FROM EACH($3) e WHERE true ORDER BY e.value ->> 0
-     ON CONFLICT (repository, name) DO NOTHING",
-    "INSERT INTO audit_log (at, actor, address, request, action, target, detail, outcome)
-     SELECT $4, $5, $6, $7, $8, 'tag:' || r.name || ':' || t.name, t.digest || ' -> ' || $2, 'success'
+// A manifest's tags point to it, as part of the statements that store it, whose parameters these
+// are. First those that are new, so that every one is there and can be locked; then it is written
+// down which of them move; then they move.
+pub(super) const INSERT_NEW: &str = "INSERT INTO tags (repository, name, digest, moved_at)
+     SELECT $1, e.value ->> 0, $2, $6 FROM EACH($9) e WHERE true ORDER BY e.value ->> 0
+     ON CONFLICT (repository, name) DO NOTHING";
+pub(super) const LOG_MOVES: &str = "INSERT INTO audit_log
+     (at, actor, address, request, action, target, detail, outcome)
+     SELECT $6, $10, $11, $12, $13, 'tag:' || r.name || ':' || t.name, t.digest || ' -> ' || $2, 'success'
      FROM tags t JOIN repositories r ON r.id = t.repository
-     WHERE t.repository = $1 AND t.digest <> $2 AND t.name IN (SELECT e.value ->> 0 FROM EACH($3) e)
-     ORDER BY t.name FOR_UPDATE(t)",
-    "UPDATE tags SET digest = $2, moved_at = $4
-     WHERE repository = $1 AND digest <> $2 AND name IN (SELECT e.value ->> 0 FROM EACH($3) e)",
-]);
+     WHERE t.repository = $1 AND t.digest <> $2 AND t.name IN (SELECT e.value ->> 0 FROM EACH($9) e)
+     ORDER BY t.name FOR_UPDATE(t)";
+pub(super) const MOVE: &str = "UPDATE tags SET digest = $2, moved_at = $6
+     WHERE repository = $1 AND digest <> $2 AND name IN (SELECT e.value ->> 0 FROM EACH($9) e)";
+
 static DELETE: Sql = Sql::new(&["DELETE FROM tags WHERE repository = $1 AND name = $2
      RETURNING digest, (SELECT r.name FROM repositories r WHERE r.id = tags.repository)"]);
 
@@ -60,30 +60,4 @@ impl Metadata {
         })
         .await
     }
-}
-
-/// Points a manifest's tags to it.
-pub(super) async fn point(
-    tx: &mut Tx<'_>,
-    repository: RepositoryId,
-    new: &NewManifest,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let names = json_rows(new.tags.iter().map(|tag| [tag.as_str()]));
-    let (actor, address) = (origin.actor.label(), origin.address.map(|address| address.to_string()));
-    let args = [
-        repository.0.into(),
-        new.digest.as_str().into(),
-        names.as_str().into(),
-        tx.now.as_micros().into(),
-        actor.as_str().into(),
-        address.as_deref().into(),
-        origin.request.as_deref().into(),
-        AuditAction::TagMove.as_str().into(),
-    ];
-    tx.run(&POINT, &args).await?;
-    for tag in &new.tags {
-        tx.note(News::Tag(repository, tag.clone(), Some(new.digest.clone())));
-    }
-    Ok(())
 }

@@ -21,6 +21,15 @@ pub(super) struct Tx<'c> {
     pub(super) now: Timestamp,
     caches: Option<&'c Caches>,
     news: Vec<News>,
+    savepoint: Savepoint,
+}
+
+/// Whether a change can be undone alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Savepoint {
+    /// It has nothing to undo yet; its first statement sets a savepoint on its way.
+    Due,
+    Set,
 }
 
 /// What the database said to a statement, or to several.
@@ -38,13 +47,26 @@ impl<'c> Tx<'c> {
         backend: Backend,
         now: Timestamp,
         caches: Option<&'c Caches>,
+        savepoint: Savepoint,
     ) -> Self {
-        Self { connection, backend, now, caches, news: Vec::new() }
+        Self { connection, backend, now, caches, news: Vec::new(), savepoint }
     }
 
     /// Runs statements that change something.
     pub(super) async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<Answer, Error> {
+        if self.savepoint == Savepoint::Due {
+            self.savepoint = Savepoint::Set;
+            let mut answer = Answer::default();
+            let query = sqlx::query_with(sql.sqlite_saving(), arguments(args)?);
+            collect(self.connection, query, &mut answer).await?;
+            return Ok(answer);
+        }
         run(self.connection, self.backend, sql, args).await
+    }
+
+    /// Whether there is something to go back to.
+    pub(super) fn savepoint(&self) -> Savepoint {
+        self.savepoint
     }
 
     /// All rows.

@@ -47,7 +47,7 @@ pub struct List<T> {
 
 /// A page as it is written.
 #[derive(Serialize, JsonSchema)]
-pub struct Items<T> {
+pub(super) struct Items<T> {
     items: Vec<T>,
 }
 

@@ -21,7 +21,7 @@ const MAX_SCOPES: usize = 100;
 const MAX_LIFE: u64 = 100 * 365 * 24 * 3600;
 
 /// A token's secret, on its way to the reply that shows it.
-pub struct Secret(SecretString);
+pub(super) struct Secret(SecretString);
 
 /// An access token; its secret is shown nowhere.
 #[derive(Serialize, JsonSchema)]

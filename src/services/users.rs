@@ -58,7 +58,7 @@ pub struct SetPassword {
 /// What a user may do beside what they own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum UserRole {
+pub(super) enum UserRole {
     /// Nothing.
     User,
     /// Everything.

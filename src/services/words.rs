@@ -13,10 +13,10 @@ use crate::metadata::Timestamp;
 
 /// A domain type in JSON: written as its text, read by parsing it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word<T>(pub T);
+pub(super) struct Word<T>(pub(super) T);
 
 /// A type whose text the OpenAPI document can tell of.
-pub trait Spelled: FromStr<Err: Display> + Display {
+pub(super) trait Spelled: FromStr<Err: Display> + Display {
     /// What it is called there.
     const NAME: &'static str;
 
@@ -121,7 +121,7 @@ impl Spelled for Grant {
 
 /// A moment in JSON, as RFC 3339 has it, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment(pub Timestamp);
+pub(super) struct Moment(pub(super) Timestamp);
 
 impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

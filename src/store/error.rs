@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use crate::domain::{Digest, ObjectName};
 
 /// What can go wrong below a blob. "Not there" is no error but `None`.
@@ -35,6 +37,19 @@ pub enum CommitError {
     Store(#[from] Error),
 }
 
+impl Error {
+    /// Tells a file that is not what was committed from a process that may open
+    /// no more files, or the like: the object is as good as it was.
+    pub(super) fn reading(object: &ObjectName, source: io::Error) -> Self {
+        let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+        let ours = matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::ACCESS | Errno::PERM));
+        // An error without a number is a job that was given up; but a file that
+        // ends too soon has none either.
+        let foreign = errno.is_some() || source.kind() == io::ErrorKind::UnexpectedEof;
+        if ours || !foreign { source.into() } else { Self::Unreadable { object: object.clone(), source } }
+    }
+}
+
 impl From<io::Error> for Error {
     /// A full disk and a spent quota are told apart from everything else.
     fn from(error: io::Error) -> Self {
@@ -48,5 +63,34 @@ impl From<io::Error> for Error {
 impl From<io::Error> for CommitError {
     fn from(error: io::Error) -> Self {
         Self::Store(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever marks an object damaged must not do so because this process is short of something.
+    #[test]
+    fn only_what_is_wrong_with_the_object_is_said_of_it() {
+        let digest: Digest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
+        let object = ObjectName::new(&digest, crate::domain::UploadId::random());
+        let of = |errno: Errno| Error::reading(&object, errno.into());
+        for errno in [Errno::IO, Errno::LOOP, Errno::ISDIR, Errno::UCLEAN] {
+            assert!(matches!(of(errno), Error::Unreadable { .. }), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS] {
+            assert!(matches!(of(errno), Error::Io(_)), "{errno}");
+        }
+        let short = io::ErrorKind::UnexpectedEof.into();
+        assert!(matches!(Error::reading(&object, short), Error::Unreadable { .. }));
+        assert!(matches!(Error::reading(&object, io::Error::other("a job was given up")), Error::Io(_)));
+    }
+
+    #[test]
+    fn a_spent_quota_is_a_full_disk() {
+        assert!(matches!(Error::from(io::Error::from(Errno::DQUOT)), Error::Full(_)));
+        assert!(matches!(Error::from(io::Error::from(Errno::NOSPC)), Error::Full(_)));
+        assert!(matches!(Error::from(io::Error::from(Errno::IO)), Error::Io(_)));
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Shared {
     /// This run of this host's kernel: how far another process's word counts.
     pub(super) boot: Uuid,
     identity: Uuid,
-    pools: Pools,
+    pub(super) pools: Pools,
     options: Options,
     waiting: Waiting,
     tracker: TaskTracker,
@@ -173,7 +173,7 @@ impl BlobStore for Filesystem {
             Ok(Some(Ok(reader))) => Ok(Some(reader)),
             Ok(Some(Err(actual))) => Err(Error::Damaged { object: object.clone(), expected: size, actual }),
             Ok(None) => Ok(None),
-            Err(source) => Err(Error::Unreadable { object: object.clone(), source }),
+            Err(source) => Err(Error::reading(object, source)),
         }
     }
 
@@ -267,7 +267,7 @@ impl Shared {
     /// Opens an object and reads its first bytes, all of a short one: what is
     /// wrong with it is known before anything is sent. `Err`: its length.
     fn open(
-        &self,
+        self: &Arc<Self>,
         object: &ObjectName,
         size: u64,
         range: std::ops::Range<u64>,
@@ -279,7 +279,7 @@ impl Shared {
             if actual != size {
                 return Ok(Some(Err(actual)));
             }
-            let source = Source { file: Arc::new(file), pools: self.pools.clone(), metrics: self.metrics.clone() };
+            let source = Source { file: Arc::new(file), shared: Arc::clone(self) };
             let len = range.end.saturating_sub(range.start);
             let first = if len == 0 { None } else { first_bytes(&source, &range, patience)? };
             Ok(Some(Ok(BlobReader::new(source, range, first))))
@@ -299,7 +299,7 @@ fn first_bytes(source: &Source, range: &std::ops::Range<u64>, patience: Patience
         (Patience::None, None) => reader::read_nowait(&source.file, &mut [0], range.start).map(|_| None),
         (Patience::Unlimited, Some(len)) => {
             let mut bytes = vec![0; len];
-            timed(&source.metrics.read, || source.file.read_exact_at(&mut bytes, range.start))?;
+            timed(&source.shared.metrics.read, || source.file.read_exact_at(&mut bytes, range.start))?;
             Ok(Some(bytes.into()))
         }
         (Patience::Unlimited, None) => {

@@ -43,7 +43,7 @@ pub(super) struct Root {
     uploads: OwnedFd,
     blobs: OwnedFd,
     /// Whether opening what the kernel has cached asks nobody else, as a network file system does.
-    local: bool,
+    pub(super) local: bool,
     /// Shards whose directory is known to be durable in its parent.
     durable: Vec<AtomicBool>,
     /// What has become durable in which order, for a test to judge.

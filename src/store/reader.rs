@@ -19,7 +19,8 @@ use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::JoinHandle;
 
 use super::buffers::Buffers;
-use super::metrics::{Metrics, timed};
+use super::filesystem::Shared;
+use super::metrics::timed;
 use super::sendfile;
 use crate::domain::ByteRange;
 
@@ -42,15 +43,15 @@ pub struct BlobReader {
     next: Next,
 }
 
+/// An object's file, and what reading it takes.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) file: Arc<File>,
-    pub(super) pools: Pools,
-    pub(super) metrics: Metrics,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// Where buffers come from.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Pools {
     inline: Buffers,
     block: Buffers,
@@ -155,7 +156,7 @@ impl BlobReader {
 impl Source {
     /// Reads what is cached; `WouldBlock` where the first byte is not.
     pub(super) fn read_cached(&self, range: Range<u64>) -> io::Result<Bytes> {
-        timed(&self.metrics.read, || {
+        timed(&self.shared.metrics.read, || {
             let want = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
             if want <= INLINE / 4 {
                 let mut bytes = vec![0; want];
@@ -163,7 +164,7 @@ impl Source {
                 bytes.truncate(len);
                 return Ok(bytes.into());
             }
-            let mut buffer = self.pools.inline.take();
+            let mut buffer = self.shared.pools.inline.take();
             let len = read_nowait(&self.file, buffer.room(want), range.start)?;
             Ok(buffer.filled(len))
         })
@@ -173,9 +174,9 @@ impl Source {
     fn fetch(&self, block: Range<u64>) -> JoinHandle<io::Result<Bytes>> {
         let source = self.clone();
         tokio::task::spawn_blocking(move || {
-            timed(&source.metrics.read, || {
+            timed(&source.shared.metrics.read, || {
                 let want = usize::try_from(block.end - block.start).map_err(io::Error::other)?;
-                let mut buffer = source.pools.block.take();
+                let mut buffer = source.shared.pools.block.take();
                 source.file.read_exact_at(buffer.room(want), block.start)?;
                 Ok(buffer.filled(want))
             })
@@ -185,7 +186,7 @@ impl Source {
     /// Begins to bring a block into the kernel's cache.
     fn fetch_to_cache(&self, block: Range<u64>) -> JoinHandle<io::Result<()>> {
         let source = self.clone();
-        tokio::task::spawn_blocking(move || timed(&source.metrics.read, || source.warm(block)))
+        tokio::task::spawn_blocking(move || timed(&source.shared.metrics.read, || source.warm(block)))
     }
 
     /// Whether these bytes are cached, as far as a few of them tell.

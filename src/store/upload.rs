@@ -175,27 +175,31 @@ impl Drop for Upload {
     /// What a broken PATCH had brought is saved by a task of its own; the lock
     /// is with it until then.
     fn drop(&mut self) {
-        if self.unsaved == Unsaved::Cut || matches!(self.worker, Worker::Gone) {
-            return;
-        }
+        let worker = mem::replace(&mut self.worker, Worker::Gone);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let mut rest = Self {
-            id: self.id,
-            worker: mem::replace(&mut self.worker, Worker::Gone),
-            gathered: self.gathered.take(),
-            accepted: self.accepted,
-            unsaved: Unsaved::Cut,
-            failed: self.failed,
-            waiting: self.waiting.clone(),
-            tracker: self.tracker.clone(),
-        };
-        self.tracker.spawn_on(
-            async move {
-                if let Err(error) = rest.save().await {
-                    tracing::warn!(%error, "could not save what a broken upload had sent");
-                }
-            },
-            &runtime,
-        );
+        match (worker, self.unsaved) {
+            (Worker::Gone, _) | (Worker::Busy(_), Unsaved::Cut) => {}
+            // To close a file may mean to send it to another host.
+            (Worker::Idle(writer), Unsaved::Cut) if !writer.is_local() => {
+                self.tracker.spawn_blocking_on(move || drop(writer), &runtime);
+            }
+            (Worker::Idle(_), Unsaved::Cut) => {}
+            (worker, Unsaved::Keep) => {
+                let mut rest = Self {
+                    worker,
+                    gathered: self.gathered.take(),
+                    unsaved: Unsaved::Cut,
+                    waiting: self.waiting.clone(),
+                    tracker: self.tracker.clone(),
+                    ..*self
+                };
+                let save = async move {
+                    if let Err(error) = rest.save().await {
+                        tracing::warn!(%error, "could not save what a broken upload had sent");
+                    }
+                };
+                self.tracker.spawn_on(save, &runtime);
+            }
+        }
     }
 }

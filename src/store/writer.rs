@@ -60,6 +60,11 @@ impl Writer {
         Self { shared, id, session, data, written, hashed, hasher, base, sequence, window: written, failed: None }
     }
 
+    /// Whether its files close without asking another host.
+    pub(super) fn is_local(&self) -> bool {
+        self.shared.root.local
+    }
+
     /// What the session goes back to if nothing more is saved.
     pub(super) fn saved(&self) -> u64 {
         self.base.offset
@@ -239,7 +244,7 @@ impl Writer {
 
     fn publish(&mut self, digest: Digest) -> io::Result<Stored> {
         let size = self.written;
-        if let Err(error) = self.sync() {
+        if let Err(error) = failpoint("store.commit.written").and_then(|()| self.sync()) {
             // The kernel may have dropped pages that it could not write, and
             // would not say so again.
             let _ = self.discard();

@@ -64,7 +64,7 @@ impl Death {
             0..4 => Self::Sudden(Duration::from_micros(random.below(400_000))),
             4..8 => {
                 // Early ones are likelier, and the first ones, on new files, likeliest.
-                let range = 1 << random.below(6);
+                let range = 1 << random.below(5);
                 Self::At(place, 1 + random.below(range))
             }
             _ => Self::Waiting(place, Duration::from_micros(random.below(300_000))),

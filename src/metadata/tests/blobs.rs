@@ -106,22 +106,21 @@ fn a_blob_that_a_manifest_names_is_not_deleted() {
 
 #[test]
 fn a_lease_is_renewed_only_once_half_of_it_is_spent() {
-    on_each_with(
-        |options| options.lease = Duration::from_millis(200),
-        |metadata| async move {
-            let alice = user(&metadata, "alice").await;
-            let digest = push_blob(&metadata, &push_by(&alice, "alice/app"), b"layer").await;
-            let id = id_of(&metadata, "alice/app").await;
-            let until = async || metadata.leased_until(id, &digest).await;
-            let first = until().await;
-            assert!(metadata.renew_lease(id, &digest).await.unwrap());
-            assert_eq!(until().await, first);
-            tokio::time::sleep(Duration::from_millis(110)).await;
-            assert!(metadata.renew_lease(id, &digest).await.unwrap());
-            assert!(until().await > first);
-            assert!(!metadata.renew_lease(id, &digest_of(b"other")).await.unwrap());
-        },
-    );
+    on_each(|metadata| async move {
+        let alice = user(&metadata, "alice").await;
+        let digest = push_blob(&metadata, &push_by(&alice, "alice/app"), b"layer").await;
+        let id = id_of(&metadata, "alice/app").await;
+        let until = async || metadata.leased_until(id, &digest).await;
+        let hours = |hours: u64| Timestamp::now().after(Duration::from_secs(hours * 3600));
+        let (most, little) = (hours(13), hours(11));
+        metadata.set_leases(most).await;
+        assert!(metadata.renew_lease(id, &digest).await.unwrap());
+        assert_eq!(until().await, most);
+        metadata.set_leases(little).await;
+        assert!(metadata.renew_lease(id, &digest).await.unwrap());
+        assert!(until().await > hours(23));
+        assert!(!metadata.renew_lease(id, &digest_of(b"other")).await.unwrap());
+    });
 }
 
 /// R-MNT-01, R-MNT-02, R-MNT-07.

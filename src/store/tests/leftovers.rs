@@ -161,3 +161,26 @@ async fn bytes_without_a_session_expire() {
     let left: Vec<_> = fs::read_dir(&uploads).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["somebody's notes"]);
 }
+
+/// A commit that fails half-way leaves the session as it was.
+#[tokio::test]
+async fn a_commit_that_could_not_rename_can_be_repeated() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let bytes = content(10, 700_000);
+    let claimed = digest(Algorithm::Sha256, &bytes);
+    let in_the_way = directory.path().join("blobs/sha256").join(&claimed.hex()[..2]);
+    fs::write(&in_the_way, b"not a directory").unwrap();
+    let id = saved_session(&store, &bytes.slice(..100_000)).await;
+    for _ in 0..2 {
+        let mut session = resume(&store, id).await;
+        assert_eq!(session.offset(), 100_000);
+        session.write(bytes.slice(100_000..)).await.unwrap();
+        assert!(session.commit(&claimed).await.is_err());
+    }
+    fs::remove_file(in_the_way).unwrap();
+    let mut session = resume(&store, id).await;
+    session.write(bytes.slice(100_000..)).await.unwrap();
+    let stored = session.commit(&claimed).await.unwrap();
+    assert_eq!(pull(&store, &stored, None).await, bytes);
+}
