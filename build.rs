@@ -14,13 +14,13 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
-    endpoint: Vec<Entry>,
+pub(crate) struct Table {
+    pub(crate) endpoint: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+pub(crate) struct Entry {
     #[serde(default)]
     id: Vec<String>,
     name: String,
@@ -99,7 +99,8 @@ fn fail(message: &str) -> ! {
 
 // --- Checks ----------------------------------------------------------------------------
 
-fn check(entries: &[Entry]) -> Result<(), String> {
+/// Whether the table makes sense: what is wrong names the entry and the cure.
+pub(crate) fn check(entries: &[Entry]) -> Result<(), String> {
     let mut names = BTreeSet::new();
     let mut ids = BTreeMap::new();
     for entry in entries {

@@ -167,7 +167,7 @@ unset TEST_POSTGRES_URL
 ! wants sqlite || tests "tests on SQLite" cargo test --locked --no-fail-fast
 if wants postgres; then
   if start_postgres; then
-    tests "tests on PostgreSQL" cargo test --locked --no-fail-fast --lib --test registry
+    tests "tests on PostgreSQL" cargo test --locked --no-fail-fast --lib --test registry --test crash
     unset TEST_POSTGRES_URL
   elif [ -d /usr/lib/postgresql ]; then
     part "PostgreSQL starts" false

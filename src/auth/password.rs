@@ -297,6 +297,20 @@ mod tests {
         assert_eq!(compare(&hasher, "nobody has this password", None).unwrap(), Comparison::Wrong);
     }
 
+    /// Whether there is such a user shows in the answer no sooner: all three cost a hash.
+    #[test]
+    fn who_has_no_password_or_one_of_another_pepper_costs_the_same() {
+        let (ours, theirs) = (peppered("0123456789abcdef"), peppered("another pepper!!"));
+        let other = theirs.hash(&password("correct")).unwrap();
+        let own = ours.hash(&password("correct")).unwrap();
+        for hashed in [None, Some(&other), Some(&own)] {
+            let mut memory = Memory::default();
+            ours.compare("whatever", hashed, &mut memory).unwrap();
+            assert_eq!(memory.0.len(), Params::default().block_count());
+            assert!(memory.0.iter().all(|block| block.as_ref().iter().any(|&word| word != 0)), "filled");
+        }
+    }
+
     #[test]
     fn a_pepper_can_come_later_but_not_change() {
         let (plain, first, second) =

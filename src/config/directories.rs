@@ -1,7 +1,7 @@
 //! The directories that a registry needs: made where they are missing, and moved
 //! to where its user may write if nobody said where they are.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -34,8 +34,26 @@ pub struct Create;
 impl Disk for Create {
     fn place(&self, directory: &Path) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        make_durable(directory)?;
         writable(directory)
     }
+}
+
+/// Syncs whatever holds the directory's name, so that a power cut does not take
+/// it with all that was synced in it. Done at each start: whoever made it may
+/// not have come so far.
+fn make_durable(directory: &Path) -> io::Result<()> {
+    for parent in directory.ancestors().skip(1) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        // Of what we may not even open we have made nothing.
+        let Ok(opened) = File::open(parent) else { break };
+        match opened.sync_all() {
+            // Not every file system knows how to sync a directory.
+            Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Says what [`Create`] would say, and changes nothing.

@@ -43,7 +43,7 @@ pub struct AuditView {
     request_id: Option<Box<str>>,
     /// Such as `user.create`, `member.put`, `tag.move`, `login`.
     action: Box<str>,
-    /// Such as `user:alice`, `namespace:team`, `repository:team/app`, `token:7`.
+    /// Such as `user:alice`, `namespace:team`, `repository:team/app`, `tag:team/app:v1`, `token:7`.
     target: Box<str>,
     /// What else there is to say.
     detail: Option<Box<str>>,

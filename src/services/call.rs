@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 
 use super::Error;
 use crate::auth::{Caller, Peer, Permit};
@@ -89,12 +89,17 @@ impl Call {
         Ok(body.collect().await.map_err(Error::of_body)?.to_bytes())
     }
 
-    /// The body as JSON.
+    /// The body as a JSON object.
     ///
     /// # Errors
     /// [`Error::Json`] says where it is not as documented.
     pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
-        serde_json::from_slice(&self.bytes().await?).map_err(Error::Json)
+        let bytes = self.bytes().await?;
+        // A list of a struct's fields in their order would do for serde, too.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Error::Json(serde_json::Error::custom("an object is expected")));
+        }
+        serde_json::from_slice(&bytes).map_err(Error::Json)
     }
     /// The body as the fields of a form.
     ///

@@ -15,6 +15,7 @@ use super::layout::{Patience, Root};
 use super::metrics::{Metrics, timed};
 use super::reader::{self, BlobReader, INLINE, Pools, Source};
 use super::record::{self, Record};
+use super::spares::Spares;
 use super::upload::Upload;
 use super::waiting::Waiting;
 use super::writer::Writer;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     identity: Uuid,
     pub(super) pools: Pools,
     options: Options,
+    pub(super) spares: Spares,
     waiting: Waiting,
     tracker: TaskTracker,
 }
@@ -69,6 +71,7 @@ impl Filesystem {
             identity,
             pools: Pools::default(),
             options,
+            spares: Spares::default(),
             waiting: Waiting::default(),
             tracker: TaskTracker::new(),
         })))
@@ -126,15 +129,10 @@ impl BlobStore for Filesystem {
     type Reader = BlobReader;
 
     async fn start(&self, owner: &SessionOwner, algorithm: Algorithm) -> Result<UploadId, Error> {
-        let file = Record::empty(algorithm).file(owner, self.0.boot);
-        let file = file.ok_or_else(|| Error::Io(io::ErrorKind::InvalidInput.into()))?;
         let id = UploadId::random();
-        self.blocking(move |shared| {
-            shared.root.create_session(id)?.write_all(&file).inspect_err(|_| {
-                let _ = shared.root.remove_session_file(id);
-            })
-        })
-        .await?;
+        let file = Record::empty(algorithm).file(id, owner, self.0.boot);
+        let file = file.ok_or_else(|| Error::Io(io::ErrorKind::InvalidInput.into()))?;
+        self.blocking(move |shared| shared.spares.begin(&shared.root, id, &file)).await?;
         Ok(id)
     }
 
@@ -208,7 +206,7 @@ impl Shared {
     fn offset(&self, id: UploadId, owner: &SessionOwner, patience: Patience) -> io::Result<Option<u64>> {
         let Some(session) = self.root.open_session(id, patience)? else { return Ok(None) };
         let file = read_session(&session, patience)?;
-        match Record::latest(&file, self.boot).filter(|_| record::is_owned(&file, owner)) {
+        match Record::latest(&file, id, self.boot).filter(|_| record::is_owned(&file, id, owner)) {
             Some(record) => Ok(self.data(id, &record, patience)?.map(|data| data.len.min(record.offset))),
             None => Ok(None),
         }
@@ -224,13 +222,13 @@ impl Shared {
         };
         let file = read_session(&session, patience)?;
         // A stranger does not even wait. And whoever had the lock before may have finished the session.
-        if !record::is_owned(&file, owner) || session.metadata()?.nlink() == 0 {
+        if !record::is_owned(&file, id, owner) || session.metadata()?.nlink() == 0 {
             return Ok(Attempt::Absent);
         }
         if !locked {
             return Ok(Attempt::Held);
         }
-        let Some(mut record) = Record::latest(&file, self.boot) else { return Ok(Attempt::Absent) };
+        let Some(mut record) = Record::latest(&file, id, self.boot) else { return Ok(Attempt::Absent) };
         let Some(data) = self.data(id, &record, patience)? else { return Ok(Attempt::Absent) };
         let shortened = data.len < record.offset;
         if shortened {

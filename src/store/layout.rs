@@ -79,8 +79,13 @@ impl Root {
 
     /// A new session's file.
     pub(super) fn create_session(&self, id: UploadId) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.uploads, session_name(id), flags, PRIVATE_FILE)?.into())
+    }
+
+    /// Gives a session's file the name of another session, which is new.
+    pub(super) fn rename_session(&self, old: UploadId, new: UploadId) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.uploads, session_name(old), &self.uploads, session_name(new))?)
     }
 
     /// A session's file, to be locked, read and written.
@@ -183,15 +188,14 @@ impl Root {
         Ok(self.unlink(&self.blobs, object.as_str())?)
     }
 
-    /// Removes a session: first what makes it one, then its bytes.
-    pub(super) fn remove_session(&self, id: UploadId) -> io::Result<()> {
-        self.remove_session_file(id)?;
-        self.remove_upload(&data_name(id))
-    }
-
-    /// Removes what makes it a session. Its bytes, where it had any, bear an object's name now.
+    /// Removes a session's file.
     pub(super) fn remove_session_file(&self, id: UploadId) -> io::Result<()> {
         self.remove_upload(&session_name(id))
+    }
+
+    /// Removes a session's bytes.
+    pub(super) fn remove_data(&self, id: UploadId) -> io::Result<()> {
+        self.remove_upload(&data_name(id))
     }
 
     /// Removes a file among the uploads by its name.

@@ -40,3 +40,20 @@ pub(super) fn timed<T>(histogram: &Histogram, work: impl FnOnce() -> T) -> T {
     histogram.record(start.elapsed());
     result
 }
+
+/// Counts one session that is being written to, until dropped.
+#[derive(Debug)]
+pub(super) struct InProgress(Gauge);
+
+impl InProgress {
+    pub(super) fn begin(gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

@@ -29,6 +29,7 @@ mod raw;
 mod reader;
 mod record;
 mod sendfile;
+mod spares;
 mod steps;
 mod sweep;
 #[cfg(test)]

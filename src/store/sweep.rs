@@ -11,7 +11,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::layout::{self, Patience, Root};
-use super::{Expired, Listed, Shard};
+use super::{Expired, Listed, Shard, record};
 use crate::domain::{ObjectName, UploadId};
 
 /// The name of a file that was written only to see whether that works.
@@ -74,9 +74,13 @@ fn expire_session(root: &Root, id: UploadId, before: SystemTime, expired: &mut E
         }
         bytes = metadata.len(); // of the data, where there is some
     }
-    expired.sessions += 1;
+    // What waited to be used again was no session any more.
+    if session.as_ref().is_none_or(|session| !record::is_finished(session)) {
+        expired.sessions += 1;
+    }
     expired.freed += data.map_or(0, |_| bytes);
-    root.remove_session(id)
+    root.remove_session_file(id)?;
+    root.remove_data(id)
 }
 
 /// `None` where the file went while we looked.

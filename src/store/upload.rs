@@ -157,7 +157,7 @@ impl Session for Upload {
             earlier?;
             return Err(Error::Io(io::Error::other("a part of this upload could not be written")).into());
         }
-        let (mut writer, gathered, claimed) = (self.take()?, self.gathered.take(), claimed.clone());
+        let (writer, gathered, claimed) = (self.take()?, self.gathered.take(), claimed.clone());
         let job = tokio::task::spawn_blocking(move || writer.commit(&gathered, &claimed));
         job.await.map_err(io::Error::other)?
     }
@@ -165,7 +165,7 @@ impl Session for Upload {
     async fn discard(mut self) -> Result<(), Error> {
         self.unsaved = Unsaved::Cut;
         let _ = self.settle().await;
-        let mut writer = self.take()?;
+        let writer = self.take()?;
         let job = tokio::task::spawn_blocking(move || writer.discard());
         Ok(job.await.map_err(io::Error::other)??)
     }

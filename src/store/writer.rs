@@ -9,7 +9,7 @@ use super::filesystem::Shared;
 use super::gather::Gathered;
 use super::hasher::Hasher;
 use super::layout::{self, Patience};
-use super::metrics::timed;
+use super::metrics::{InProgress, timed};
 use super::raw;
 use super::record::Record;
 use super::steps::Step;
@@ -50,14 +50,16 @@ pub(super) struct Writer {
     window: u64,
     /// Why no more bytes are taken until the session is cut back.
     failed: Option<io::Error>,
+    _in_progress: InProgress,
 }
 
 impl Writer {
     /// Of a session that is locked and whose files agree with `base`.
     pub(super) fn new(shared: Arc<Shared>, id: UploadId, session: File, data: Option<File>, base: Record) -> Self {
-        shared.metrics.uploads.increment(1.0);
+        let _in_progress = InProgress::begin(&shared.metrics.uploads);
         let (written, hashed, hasher, sequence) = (base.offset, base.hashed, base.hasher.clone(), base.sequence);
-        Self { shared, id, session, data, written, hashed, hasher, base, sequence, window: written, failed: None }
+        let (window, failed) = (written, None);
+        Self { shared, id, session, data, written, hashed, hasher, base, sequence, window, failed, _in_progress }
     }
 
     /// Whether its files close without asking another host.
@@ -145,7 +147,7 @@ impl Writer {
     /// Puts a record into the session's file; it is the truth from then on.
     fn record(&mut self, record: Record) -> io::Result<Record> {
         let record = Record { sequence: self.sequence + 1, ..record };
-        let (at, slot) = record.slot(self.shared.boot);
+        let (at, slot) = record.slot(self.id, self.shared.boot);
         failpoint("store.record")?;
         self.session.write_all_at(&slot, at)?;
         self.sequence = record.sequence;
@@ -186,14 +188,16 @@ impl Writer {
     }
 
     /// Ends the session and drops its bytes.
-    pub(super) fn discard(&mut self) -> io::Result<()> {
-        self.shared.root.remove_session(self.id)
+    pub(super) fn discard(self: Box<Self>) -> io::Result<()> {
+        let Self { shared, id, session, .. } = *self;
+        shared.spares.retire(&shared.root, id, session)?;
+        shared.root.remove_data(id)
     }
 
     /// Appends, verifies and makes an object of it all; see the order in the
     /// door of this room. Any error leaves the session as it was last saved, or
     /// gone where its bytes can no longer be trusted.
-    pub(super) fn commit(&mut self, gathered: &Gathered, claimed: &Digest) -> Result<Stored, CommitError> {
+    pub(super) fn commit(mut self: Box<Self>, gathered: &Gathered, claimed: &Digest) -> Result<Stored, CommitError> {
         let metrics = self.shared.metrics.clone();
         timed(&metrics.commit, || {
             let actual = self.verify(gathered, claimed).inspect_err(|_| {
@@ -242,8 +246,7 @@ impl Writer {
         Ok(hasher.finish())
     }
 
-    fn publish(&mut self, digest: Digest) -> io::Result<Stored> {
-        let size = self.written;
+    fn publish(mut self: Box<Self>, digest: Digest) -> io::Result<Stored> {
         if let Err(error) = failpoint("store.commit.written").and_then(|()| self.sync()) {
             // The kernel may have dropped pages that it could not write, and
             // would not say so again.
@@ -251,17 +254,21 @@ impl Writer {
             return Err(error);
         }
         let published = failpoint("store.commit.synced").and_then(|()| self.shared.root.publish(self.id, &digest));
-        let object = published.inspect_err(|_| {
-            // Nothing bears an object's name; the bytes may still bear the session's.
-            match self.shared.root.open_data(self.id, Patience::Unlimited) {
-                Ok(Some(_)) => self.cut_back(),
-                _ => self.discard(),
+        let object = match published {
+            Ok(object) => object,
+            Err(error) => {
+                // Nothing bears an object's name; the bytes may still bear the session's.
+                let _ = match self.shared.root.open_data(self.id, Patience::Unlimited) {
+                    Ok(Some(_)) => self.cut_back(),
+                    _ => self.discard(),
+                };
+                return Err(error);
             }
-            .unwrap_or_default();
-        })?;
+        };
+        let Self { shared, id, session, written: size, .. } = *self;
         // Left behind, it is a session whose bytes are gone.
-        let _ = self.shared.root.remove_session_file(self.id);
-        self.shared.root.steps.took(|| Step::Returned(object.to_string()));
+        let _ = shared.spares.retire(&shared.root, id, session);
+        shared.root.steps.took(|| Step::Returned(object.to_string()));
         Ok(Stored { object, digest, size })
     }
 
@@ -275,12 +282,6 @@ impl Writer {
         timed(&self.shared.metrics.fsync, || data.sync_data())?;
         self.shared.root.steps.took(|| Step::SyncFile(layout::data_name(self.id)));
         Ok(())
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.shared.metrics.uploads.decrement(1.0);
     }
 }
 

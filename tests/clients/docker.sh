@@ -82,5 +82,12 @@ refused "still not without a login" 'unauthorized|authentication required|denied
 check "alice opens it to all" visibility "$ALICE" alice/imported public
 check "now anyone pulls it" as nobody pull "$REGISTRY/alice/imported:v1"
 refused "bob still may not push there" 'denied' as bob push "$REGISTRY/alice/imported:v1"
+read -r robot secret <<<"$(robot "$ALICE" docker)"
+shows "a robot logs in" 'Login Succeeded' login robot "$ALICE+docker" "$secret"
+check "it pushes for its namespace" as robot push "$app:v1"
+refused "and for no other" 'denied' as robot push "$REGISTRY/bob/imported:v1"
+check "alice removes the robot" remove_robot "$ALICE" "$robot"
+refused "which then pushes no more" 'unauthorized|incorrect username or password' as robot push "$app:v1"
+
 shows "alice logs out" 'Removing login credentials' as alice logout "$REGISTRY"
 refused "and then pulls no more of her own" 'unauthorized|authentication required|denied' as alice pull "$app:v1"

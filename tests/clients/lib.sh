@@ -99,6 +99,15 @@ visibility() {
     -d "{\"visibility\":\"$3\"}" "http://$REGISTRY/api/v1/$2/visibility"
 }
 
+# robot USER NAME: makes a robot that may pull and push in the user's namespace; prints its id and its secret.
+robot() {
+  curl -fsS -u "$1:$PASSWORD" -X POST -d "{\"name\":\"$2\",\"scopes\":[\"namespace:$1:pull,push\"]}" \
+    "http://$REGISTRY/api/v1/namespaces/$1/robots" | jq -r '"\(.id) \(.secret)"'
+}
+
+# remove_robot USER ID
+remove_robot() { curl -fsS -u "$1:$PASSWORD" -X DELETE "http://$REGISTRY/api/v1/namespaces/$1/robots/$2"; }
+
 # What is started here is ended here, by its own process id.
 STARTED=()
 stop_started() {

@@ -13,7 +13,7 @@ login() { printf '%s' "$3" | podman login --authfile "$WORK/$1.json" --tls-verif
 push() { podman push --authfile "$WORK/$1.json" --tls-verify=false "${@:2}"; }
 pull() { podman pull --authfile "$WORK/$1.json" --tls-verify=false "${@:2}"; }
 id_of() { podman image inspect --format '{{.Id}}' "$1" 2>/dev/null; }
-for who in alice bob nobody; do echo '{}' >"$WORK/$who.json"; done
+for who in alice bob nobody robot; do echo '{}' >"$WORK/$who.json"; done
 
 app=$REGISTRY/alice/podman
 
@@ -63,3 +63,9 @@ refused "and is not there for bob" 'not found|name unknown|unknown' pull bob "$a
 refused "bob may not push into alice's namespace" 'denied' push bob "$app:docker" "docker://$app:mine"
 check "alice opens it to all" visibility "$ALICE" alice/podman public
 check "now anyone pulls it" pull nobody "$app:v1"
+
+read -r robot secret <<<"$(robot "$ALICE" podman)"
+shows "a robot logs in" 'Login Succeeded' login robot "$ALICE+podman" "$secret"
+check "it pushes for its namespace" push robot "$app:docker" "docker://$app:robot"
+check "alice removes the robot" remove_robot "$ALICE" "$robot"
+refused "which then pushes no more" 'unauthorized|invalid username/password' push robot "$app:docker" "docker://$app:robot"

@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 binary=$here/../../target/debug/distribution
 [ "${1:-}" != --binary ] || { binary=$2; shift 2; }
 clients=("$@")
-[ ${#clients[@]} -gt 0 ] || clients=(readme skopeo umoci oras oras_cli crane regctl helm podman containerd docker nginx)
+[ ${#clients[@]} -gt 0 ] || clients=(readme skopeo umoci oras oras_cli crane regctl helm podman containerd docker nginx large)
 [ -x "$binary" ] || { echo "$binary is not there: run \`cargo build\`" >&2; exit 1; }
 
 root=$(mktemp -d "${TMPDIR:-/tmp}/distribution-clients.XXXXXX")

@@ -12,7 +12,7 @@ tags() { skopeo list-tags --authfile "$WORK/$1.json" --tls-verify=false "docker:
 login() { printf '%s' "$3" | skopeo login --authfile "$WORK/$1.json" --tls-verify=false --username "$2" --password-stdin "$REGISTRY"; }
 digest_of() { look alice --raw "$1" 2>/dev/null | sha256sum | cut -d ' ' -f 1; }
 type_of() { look alice --raw "$1" 2>/dev/null | jq -r .mediaType; }
-for who in alice bob nobody; do echo '{}' >"$WORK/$who.json"; done
+for who in alice bob nobody robot; do echo '{}' >"$WORK/$who.json"; done
 
 there=docker://$REGISTRY/alice
 
@@ -68,3 +68,10 @@ check "alice opens it to all" visibility "$ALICE" alice/skopeo public
 check "now anyone inspects it" look nobody "$there/skopeo:v1"
 check "bob copies it from her repository into his" copy bob "$there/skopeo:v1" "docker://$REGISTRY/bob/skopeo:v1"
 refused "bob still may not delete there" 'denied' skopeo delete --authfile "$WORK/bob.json" --tls-verify=false "$there/skopeo:v1"
+
+read -r robot secret <<<"$(robot "$ALICE" skopeo)"
+shows "a robot logs in" 'Login Succeeded' login robot "$ALICE+skopeo" "$secret"
+check "it pushes for its namespace" copy robot "oci:$CONTENT/image:v1" "$there/skopeo:robot"
+refused "and deletes nothing" 'denied' skopeo delete --authfile "$WORK/robot.json" --tls-verify=false "$there/skopeo:robot"
+check "alice removes the robot" remove_robot "$ALICE" "$robot"
+refused "which then pushes no more" 'unauthorized|invalid username/password' copy robot "oci:$CONTENT/image:v1" "$there/skopeo:robot"

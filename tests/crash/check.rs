@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use crate::client::{Book, Client, Step, offset_of};
+use crate::client::{Book, Client, Crash, Step, offset_of};
 use crate::content::sha256;
 use crate::line::{Broken, Line, Reply};
 use crate::model::Repository;
@@ -52,7 +52,8 @@ impl Client {
             let path = self.sessions[nth].path.clone();
             let reply = self.ask("GET", &path, &[], b"")?;
             let session = &mut self.sessions[nth];
-            if reply.status == 404 && session.under_way == Step::End {
+            let may_be_gone = session.under_way == Step::End || self.crash == Crash::PowerCut;
+            if reply.status == 404 && may_be_gone {
                 self.counts.gone += 1;
                 self.sessions.swap_remove(nth);
                 continue;
@@ -63,8 +64,10 @@ impl Client {
                 Step::Append(most) => most,
                 Step::Nothing | Step::End => session.offset,
             };
+            // Nothing of a session is synced before it becomes a blob.
+            let least = if self.crash == Crash::PowerCut { 0 } else { session.offset };
             assert!(
-                (session.offset..=most).contains(&offset),
+                (least..=most).contains(&offset),
                 "{path}, {:?}: at {offset} after {} were acknowledged",
                 session.under_way,
                 session.offset,

@@ -44,6 +44,16 @@ pub(crate) enum Step {
     End,
 }
 
+/// What happens to servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crash {
+    /// They are killed; the kernel keeps what they wrote.
+    Killed,
+    /// What was not synced is lost, and until the server is gone too it may say
+    /// so: a 5xx acknowledges nothing.
+    PowerCut,
+}
+
 /// How often what happened.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
@@ -68,6 +78,7 @@ pub(crate) struct Client {
     pub(crate) pending: Option<(usize, Change)>,
     pub(crate) random: Random,
     pub(crate) counts: Counts,
+    pub(crate) crash: Crash,
 }
 
 impl Client {
@@ -81,7 +92,13 @@ impl Client {
         };
         let books = vec![book("app"), book("base")];
         let random = Random::new(seed);
-        Self { line, books, sessions: Vec::new(), pending: None, random, counts: Counts::default() }
+        let counts = Counts::default();
+        Self { line, books, sessions: Vec::new(), pending: None, random, counts, crash: Crash::Killed }
+    }
+
+    /// Where this is what happens to servers.
+    pub(crate) fn under(self, crash: Crash) -> Self {
+        Self { crash, ..self }
     }
 
     /// Does one thing that a client does.
@@ -111,6 +128,9 @@ impl Client {
     ) -> Result<Reply, Broken> {
         for _ in 0..50 {
             let reply = self.line.ask(method, path, headers, body)?;
+            if reply.status >= 500 && self.crash == Crash::PowerCut {
+                return Err(Broken);
+            }
             if reply.status != 503 || reply.header("retry-after").is_none() {
                 assert!(reply.status < 500, "{method} {path}: {}", reply.text());
                 return Ok(reply);
@@ -291,9 +311,11 @@ impl Client {
         let book = &self.books[at];
         let linked: Vec<_> = book.state.blobs.iter().cloned().collect();
         if let Some(digest) = self.random.pick(&linked) {
-            let blob = self.line.ask("GET", &format!("/v2/{}/blobs/{digest}", book.name), &[], b"")?;
+            let path = format!("/v2/{}/blobs/{digest}", book.name);
+            let digest = digest.clone();
+            let blob = self.ask("GET", &path, &[], b"")?;
             assert_eq!(blob.status, 200, "{}", blob.text());
-            assert_eq!(sha256(&blob.body), *digest);
+            assert_eq!(sha256(&blob.body), digest);
         }
         Ok(())
     }

@@ -4,13 +4,13 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
 use tempfile::TempDir;
 
 use crate::check::Look;
-use crate::client::{Client, Counts};
+use crate::client::Client;
 use crate::database::Database;
 use crate::line::Line;
+use crate::people;
 use crate::random::Random;
 use crate::server::{Place, Server, aborted};
 use crate::tally::Tally;
@@ -145,20 +145,10 @@ impl Life {
     }
 
     fn register(&mut self) {
-        let (name, password) = ("alice", "correct horse battery staple");
-        let mut nobody = Line::new(self.port(0), "");
-        let user = json!({ "username": name, "password": password }).to_string();
-        let headers = [("Content-Type", "application/json")];
-        let reply = nobody.ask("POST", "/api/v1/users", &headers, user.as_bytes()).unwrap();
-        assert_eq!(reply.status, 201, "{}", reply.text());
-        // alice:correct horse battery staple
-        let basic = "Basic YWxpY2U6Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZQ==";
-        let reply = Line::new(self.port(0), basic).ask("GET", "/auth/token?service=distribution", &[], b"").unwrap();
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        let bearer = format!("Bearer {}", reply.json()["token"].as_str().unwrap());
+        let bearer = people::register(self.port(0));
         for nth in 0..self.plan.clients {
             let line = Line::new(self.port(nth), &bearer);
-            self.clients.push(Client::new(nth, name, self.random.next(), line));
+            self.clients.push(Client::new(nth, people::NAME, self.random.next(), line));
         }
     }
 
@@ -304,16 +294,5 @@ impl Life {
             }
         }
         self.tally.leftovers += crate::files::entries(&self.place.root.join("uploads")).len() as u64;
-    }
-}
-
-impl Tally {
-    fn add(&mut self, counts: Counts) {
-        self.counts.acknowledged += counts.acknowledged;
-        self.counts.happened += counts.happened;
-        self.counts.did_not += counts.did_not;
-        self.counts.resumed += counts.resumed;
-        self.counts.gone += counts.gone;
-        self.counts.busy += counts.busy;
     }
 }

@@ -15,7 +15,8 @@
 //! CRASH_KILLS=2000 cargo test --release --test crash -- --nocapture
 //! ```
 //!
-//! `CRASH_SEED` repeats what clients do and how servers die; the moments
+//! `CRASH_POWER_CUTS` is the same for power cuts, and `CRASH_SERVER` names another
+//! build of the server. `CRASH_SEED` repeats what clients do and how servers die; the moments
 //! themselves are the machine's. PostgreSQL is where `TEST_POSTGRES_URL` says.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that is surprised should say so and stop")]
@@ -28,9 +29,13 @@ mod files;
 mod life;
 mod line;
 mod model;
+mod order;
+mod people;
+mod power;
 mod random;
 mod server;
 mod tally;
+mod trace;
 
 use std::time::{Duration, Instant};
 

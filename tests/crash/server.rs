@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::setting;
+
 /// What servers that share a store and a database have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -19,7 +21,8 @@ pub(crate) struct Place {
 impl Place {
     /// A command of the binary that knows its way around here, and nothing else.
     pub(crate) fn command(&self, wrapper: &[String]) -> Command {
-        let mut words = wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_distribution")]);
+        let binary = setting("CRASH_SERVER").unwrap_or_else(|| env!("CARGO_BIN_EXE_distribution").to_owned());
+        let mut words = wrapper.iter().chain([&binary]);
         let mut command = Command::new(words.next().unwrap());
         command.args(words).arg("--root").arg(&self.root).env_clear();
         command.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("DATABASE_URL", &self.database);

@@ -45,6 +45,15 @@ impl Tally {
         self.starts.iter().max().copied().unwrap_or_default()
     }
 
+    pub(crate) fn add(&mut self, counts: Counts) {
+        self.counts.acknowledged += counts.acknowledged;
+        self.counts.happened += counts.happened;
+        self.counts.did_not += counts.did_not;
+        self.counts.resumed += counts.resumed;
+        self.counts.gone += counts.gone;
+        self.counts.busy += counts.busy;
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         self.killed += other.killed;
         self.killed_starting += other.killed_starting;
@@ -52,12 +61,7 @@ impl Tally {
             *self.died.entry(place).or_default() += count;
         }
         self.starts.extend(&other.starts);
-        self.counts.acknowledged += other.counts.acknowledged;
-        self.counts.happened += other.counts.happened;
-        self.counts.did_not += other.counts.did_not;
-        self.counts.resumed += other.counts.resumed;
-        self.counts.gone += other.counts.gone;
-        self.counts.busy += other.counts.busy;
+        self.add(other.counts);
         self.objects += other.objects;
         self.leftovers += other.leftovers;
     }

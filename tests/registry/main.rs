@@ -27,6 +27,7 @@ mod http;
 mod http2;
 mod jwt;
 mod locations;
+mod management;
 mod manifest_validation;
 mod manifests;
 mod monolithic;

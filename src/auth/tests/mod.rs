@@ -138,4 +138,6 @@ fn namespace(text: &str) -> TokenOwner {
     TokenOwner::Namespace(text.parse::<Namespace>().unwrap())
 }
 
+/// In which something does not happen, and in which something does.
 const SOON: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_secs(20);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
-use crate::domain::Algorithm;
+
 use crate::store::CommitError;
 
 /// Four MiB of memory as a file system, gone when dropped.

@@ -5,7 +5,7 @@ use std::fs;
 use http_body_util::BodyExt as _;
 
 use super::*;
-use crate::domain::{Algorithm, ByteRange, UploadId};
+use crate::domain::{ByteRange, UploadId};
 use crate::store::{Expired, layout};
 
 async fn saved_session(store: &Filesystem, bytes: &bytes::Bytes) -> UploadId {

@@ -13,6 +13,7 @@ use super::contract::{check, content, digest, owner, pull, push, resume};
 use futures_util::FutureExt as _;
 
 use super::{BlobStore, Error, Filesystem, Options, Session, Upload};
+use crate::domain::Algorithm;
 
 fn open(root: &Path) -> Filesystem {
     Filesystem::open(root, Options { lock_wait: Duration::from_millis(300) }).unwrap()
@@ -58,7 +59,7 @@ async fn a_session_whose_account_has_no_end_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let owner = super::SessionOwner { account: "user:1\nuser:2".into(), ..owner() };
-    assert!(store.start(&owner, crate::domain::Algorithm::Sha256).await.is_err());
+    assert!(store.start(&owner, Algorithm::Sha256).await.is_err());
 }
 
 /// R-UPL-19: a writer can hear that it is waited for, as long as it is.
@@ -66,7 +67,7 @@ async fn a_session_whose_account_has_no_end_is_refused() {
 async fn a_writer_hears_that_another_waits() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let id = store.start(&owner(), crate::domain::Algorithm::Sha256).await.unwrap();
+    let id = store.start(&owner(), Algorithm::Sha256).await.unwrap();
     let holder = resume(&store, id).await;
     let wanted = |session: &Upload| session.wanted().now_or_never().is_some();
     assert!(!wanted(&holder));
@@ -77,4 +78,39 @@ async fn a_writer_hears_that_another_waits() {
     holder.wanted().await;
     assert!(matches!(waiter.await.unwrap(), Err(Error::Busy)));
     assert!(!wanted(&holder), "who gave up does not wait");
+}
+
+/// A session's file is used again: neither its old name nor its old lock leads to the new session.
+#[tokio::test]
+async fn a_file_used_again_is_another_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let files = || std::fs::read_dir(directory.path().join("uploads")).unwrap().count();
+    let mut finished = Vec::new();
+    for nth in 0..5 {
+        let id = store.start(&owner(), Algorithm::Sha256).await.unwrap();
+        let mut session = resume(&store, id).await;
+        session.write(content(nth, 1000)).await.unwrap();
+        session.save().await.unwrap();
+        let waiting = store.clone();
+        let waiter = tokio::spawn(async move { waiting.resume(id, &owner()).await.unwrap().is_none() });
+        tokio::task::yield_now().await;
+        if nth % 2 == 0 {
+            session.commit(&digest(Algorithm::Sha256, &content(nth, 1000))).await.unwrap();
+        } else {
+            session.discard().await.unwrap();
+        }
+        assert!(waiter.await.unwrap());
+        assert_eq!(files(), 1, "one file serves them all");
+        finished.push(id);
+        for &id in &finished {
+            assert_eq!(store.offset(id, &owner()).await.unwrap(), None);
+            assert!(store.resume(id, &owner()).await.unwrap().is_none());
+        }
+    }
+    // Another process may expire a file that waits; a new one is made then.
+    let expired = open(directory.path()).expire(std::time::SystemTime::now() + Duration::from_secs(60)).await.unwrap();
+    assert_eq!((expired, files()), (Default::default(), 0));
+    let id = store.start(&owner(), Algorithm::Sha256).await.unwrap();
+    assert_eq!(resume(&store, id).await.offset(), 0);
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::Algorithm;
+
 use crate::store::{Upload, layout};
 
 #[derive(Debug, Clone)]
