@@ -120,8 +120,9 @@ impl Blobs {
         self.metadata.blob(id, digest).await?.ok_or_else(|| unknown(repository, digest))
     }
 
-    /// Opens the blob's object. Where its file is gone the database is asked once
-    /// more: a re-push may have given the blob another, or it was deleted.
+    /// Opens the blob's object. Where its file is gone or short the database is asked
+    /// once more: a re-push may have given the blob another, or it was deleted. Else
+    /// it is marked, so that HEAD no longer promises it and a re-push heals it.
     async fn open(
         &self,
         id: RepositoryId,
@@ -131,18 +132,29 @@ impl Blobs {
         range: Option<ByteRange>,
         plain: bool,
     ) -> Result<(metadata::Blob, Body), Error> {
-        if let Some(reader) = self.store.open(&blob.object, blob.size, range).await? {
+        if let Some(reader) = self.whole(&blob, range).await? {
             return Ok((blob, sent(reader, plain)));
         }
         let now = self.metadata.blob_now(id, digest).await?.ok_or_else(|| unknown(repository, digest))?;
-        let reader =
-            if now.object == blob.object { None } else { self.store.open(&now.object, now.size, range).await? };
+        let reader = if now.object == blob.object { None } else { self.whole(&now, range).await? };
         match reader {
             Some(reader) => Ok((now, sent(reader, plain))),
             None => {
                 self.metadata.mark_damaged(digest.clone(), now.object).await?;
                 Err(Error::BlobDamaged(digest.clone()))
             }
+        }
+    }
+
+    /// A reader of the blob's object, unless that is gone or not what was committed.
+    async fn whole(
+        &self,
+        blob: &metadata::Blob,
+        range: Option<ByteRange>,
+    ) -> Result<Option<store::BlobReader>, store::Error> {
+        match self.store.open(&blob.object, blob.size, range).await {
+            Err(store::Error::Damaged { .. }) => Ok(None),
+            opened => opened,
         }
     }
 

@@ -104,8 +104,13 @@ impl Push {
             Some(from) => match self.auth.check(&call.caller, Access::Pull, &from).await {
                 Ok(permit) => permit.repository.map(|found| found.id),
                 Err(CheckError::Refused(refusal @ Refusal::Challenge { insufficient_scope: true })) => {
-                    let scope = mount_scopes(repository, &from);
-                    return Err(Error::Refused { refusal, scope, repository: Some(repository.clone()) });
+                    // No token helps where there is nothing: clients also name repositories of other registries.
+                    let facts = self.metadata.facts(&from, call.caller.user_id()).await?;
+                    if facts.repository.is_some() {
+                        let scope = mount_scopes(repository, &from);
+                        return Err(Error::Refused { refusal, scope, repository: Some(repository.clone()) });
+                    }
+                    None
                 }
                 Err(CheckError::Refused(_)) => None,
                 Err(CheckError::Metadata(error)) => return Err(error.into()),
