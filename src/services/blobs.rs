@@ -55,7 +55,9 @@ impl Blobs {
     /// end-2: a blob of this repository, whole or in ranges.
     ///
     /// A HEAD by someone who may push renews the lease of an unreferenced blob
-    /// before it is answered: whoever is told "it is here" may build on it.
+    /// before it is answered: whoever is told "it is here" may build on it. Where
+    /// it is known to be damaged, they are told that it is not: clients push what
+    /// is absent, which heals it, and give up on an error.
     ///
     /// # Errors
     /// [`Error::BlobUnknown`] where this repository has none of that digest, even
@@ -66,8 +68,7 @@ impl Blobs {
         let blob = self.find(id, &repository, &digest).await?;
         let public = call.facts().is_some_and(|facts| facts.visibility == Visibility::Public);
         if call.is_head() && self.auth.check(&call.caller, Access::Push, &repository).await.is_ok() {
-            let linked = self.metadata.renew_lease(id, &digest).await?;
-            if !linked {
+            if blob.damaged || !self.metadata.renew_lease(id, &digest).await? {
                 return Err(Error::BlobUnknown { repository, digest });
             }
         }
@@ -132,6 +133,9 @@ impl Blobs {
         range: Option<ByteRange>,
         plain: bool,
     ) -> Result<(metadata::Blob, Body), Error> {
+        if blob.damaged {
+            return Err(Error::BlobDamaged(digest.clone()));
+        }
         if let Some(reader) = self.whole(&blob, range).await? {
             return Ok((blob, sent(reader, plain)));
         }

@@ -56,7 +56,8 @@ impl Push {
             Ok(BlobCommit::Kept) => return Ok(()),
             Ok(BlobCommit::Present(present)) => present,
             Err(error) => {
-                if !matches!(error, metadata::Error::OutcomeUnknown(_)) {
+                // Closed in the middle of it, nobody has seen how it ended.
+                if !matches!(error, metadata::Error::OutcomeUnknown(_) | metadata::Error::Closed) {
                     self.remove(&blob.object).await;
                 }
                 return Err(error.into());
