@@ -167,7 +167,9 @@ unset TEST_POSTGRES_URL
 ! wants sqlite || tests "tests on SQLite" cargo test --locked --no-fail-fast
 if wants postgres; then
   if start_postgres; then
-    tests "tests on PostgreSQL" cargo test --locked --no-fail-fast --lib --test registry --test crash
+    tests "units and crashes on PostgreSQL" cargo test --locked --no-fail-fast --lib --test crash
+    # Those of several replicas are ignored elsewhere.
+    tests "the registry on PostgreSQL" cargo test --locked --no-fail-fast --test registry -- --include-ignored
     unset TEST_POSTGRES_URL
   elif [ -d /usr/lib/postgresql ]; then
     part "PostgreSQL starts" false

@@ -184,8 +184,10 @@ impl Auth {
     ) -> Result<CatalogPage, metadata::Error> {
         let granted = caller.narrowing_grants();
         let looked_at = if granted.is_some() { count.max(LOOKED_AT) } else { count };
-        let found = self.core.metadata.catalog(&caller.viewer(), after, looked_at).await?;
-        let more = found.len() >= looked_at;
+        // One more tells whether another page follows.
+        let mut found = self.core.metadata.catalog(&caller.viewer(), after, looked_at + 1).await?;
+        let more = found.len() > looked_at;
+        found.truncate(looked_at);
         let last_looked_at = found.last().cloned();
         let pulls = |name: &RepositoryName| {
             granted.is_none_or(|grants| grants.iter().any(|grant| grant.actions_in(name).contains(Action::Pull)))

@@ -145,8 +145,10 @@ fn authority(text: &str) -> Option<String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     let well_formed = !text.is_empty() && text.len() <= 300 && text.bytes().all(allowed);
     let parsed: Authority = Some(text).filter(|_| well_formed)?.parse().ok()?;
-    let port_is_good = parsed.port().is_none_or(|port| port.as_str().parse::<u16>().is_ok());
-    (!parsed.host().is_empty() && port_is_good && !text.ends_with(':')).then(|| text.to_owned())
+    // Not `Authority::port`, to which a port in letters is none.
+    let rest = text.get(parsed.host().len()..)?;
+    let port_is_good = rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    (!parsed.host().is_empty() && port_is_good).then(|| text.to_owned())
 }
 
 fn well_formed_id(value: &HeaderValue) -> Option<Arc<str>> {

@@ -74,13 +74,17 @@ pub(super) fn lookup<T>(path: &str, found: impl FnOnce(Option<&'static PathEntry
         let Some(inner) = path.strip_prefix(prefix) else { continue };
         let mut stack = [0; STACK];
         let mut heap;
-        let buffer: &mut [u8] = if inner.len() < STACK {
+        let buffer: &mut [u8] = if inner.len() + 1 < STACK {
             &mut stack
         } else {
-            heap = vec![0; inner.len() + 1];
+            heap = vec![0; inner.len() + 2];
             &mut heap
         };
-        let matched = std::str::from_utf8(reversed(inner, buffer)).ok().and_then(|key| router.at(key).ok());
+        let length = reversed(inner, buffer);
+        buffer[length] = b'/';
+        let at = |length| std::str::from_utf8(&buffer[..length]).ok().and_then(|key| router.at(key).ok());
+        // No catch-all takes an empty name, but one more slash, which is as little a name (R-NAM-03).
+        let matched = at(length).or_else(|| if inner.starts_with('/') { at(length + 1) } else { None });
         if let Some(matched) = matched {
             let repository = matched.params.get("repository").map(|name| &inner[..name.len()]);
             return found(Some(*matched.value), &Captures { repository, others: Some(&matched.params) });
@@ -92,8 +96,8 @@ pub(super) fn lookup<T>(path: &str, found: impl FnOnce(Option<&'static PathEntry
     }
 }
 
-/// `a/b/c/manifests/v1` → `/v1/manifests/c/a/b`; one byte longer than it was.
-fn reversed<'b>(inner: &str, buffer: &'b mut [u8]) -> &'b [u8] {
+/// `a/b/c/manifests/v1` → `/v1/manifests/c/a/b`; its length, one byte more than it was.
+fn reversed(inner: &str, buffer: &mut [u8]) -> usize {
     let mut written = 0;
     let mut put = |segment: &str| {
         buffer[written] = b'/';
@@ -107,7 +111,7 @@ fn reversed<'b>(inner: &str, buffer: &'b mut [u8]) -> &'b [u8] {
         rest = before;
     }
     put(rest);
-    &buffer[..written]
+    written
 }
 
 #[cfg(test)]

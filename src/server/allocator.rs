@@ -2,7 +2,7 @@
 //!
 //! glibc gives each thread an arena of its own and returns little of what was
 //! freed there, so a burst of uploads on the blocking threads would stay in our
-//! resident memory for ever (`docs/performance.md` has the figures). Two arenas
+//! resident memory for ever: after the same load, 178 MiB instead of 62. Two arenas
 //! are enough, since buffers that matter come from pools, and what lies free at
 //! the end of one goes back to the system.
 

@@ -122,8 +122,11 @@ impl Service<Request> for Dispatch {
             } else {
                 AssertUnwindSafe(work).catch_unwind().await
             };
-            let response = done.unwrap_or_else(|panic| panicked(&*panic));
-            Ok(if head { without_body(response) } else { response })
+            let mut response = with_length(done.unwrap_or_else(|panic| panicked(&*panic)));
+            if head {
+                *response.body_mut() = Body::Empty;
+            }
+            Ok(response)
         })
     }
 }
@@ -161,14 +164,13 @@ fn panicked(panic: &(dyn Any + Send)) -> Response {
     ErrorReply::broken(fault).into_response()
 }
 
-/// The head of a reply to GET is the reply to HEAD (R-GEN-04).
-fn without_body(mut response: Response) -> Response {
-    let length = response.body().exact_len();
-    if let (Some(length), false) = (length, response.headers().contains_key(CONTENT_LENGTH)) {
-        if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
+/// Says how long the body is, also where it is empty, which hyper leaves out over
+/// HTTP/2 (R-GEN-12), and where it will be left away: the reply to HEAD has the
+/// head of the reply to GET (R-GEN-04).
+fn with_length(mut response: Response) -> Response {
+    let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if let Some(length) = response.body().exact_len().filter(|_| !bodiless) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
     }
-    *response.body_mut() = Body::Empty;
     response
 }

@@ -10,7 +10,7 @@ use crate::auth::Auth;
 use crate::metadata;
 use crate::metadata::Metadata;
 use crate::store;
-use crate::store::{BlobStore, Filesystem};
+use crate::store::{BlobStore, Filesystem, Shard};
 
 /// The setting that names the store a database belongs to.
 const STORE_ID: &str = "store_id";
@@ -44,6 +44,12 @@ pub enum Error {
          after a restore, run `distribution store pair`"
     )]
     Unpaired { database: Uuid, store: Uuid },
+    #[error(
+        "this database is new, but the blob store {store} holds blobs. Beside it every one of them would look like \
+         garbage. Check the root and the database URL; if they do belong together, such as after a restore, run \
+         `distribution store pair`"
+    )]
+    NewDatabase { store: Uuid },
 }
 
 /// Opens database and store, checks that they belong together, sets up authentication.
@@ -68,11 +74,24 @@ pub async fn storage(
     let store = Filesystem::open(root, options)?;
     let metadata = Metadata::open(database).await?;
     let id = store.identity();
-    let known = metadata.setting_or_insert(STORE_ID, id.to_string()).await?;
+    let known = match metadata.setting(STORE_ID).await? {
+        Some(known) => known,
+        None if holds_blobs(&store).await? => return Err(Error::NewDatabase { store: id }),
+        None => metadata.setting_or_insert(STORE_ID, id.to_string()).await?,
+    };
     match known.parse::<Uuid>() {
         Ok(known) if known == id => Ok((metadata, store)),
         known => Err(Error::Unpaired { database: known.unwrap_or_default(), store: id }),
     }
+}
+
+async fn holds_blobs(store: &Filesystem) -> Result<bool, store::Error> {
+    for shard in Shard::all() {
+        if !store.list(shard).await?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Says that this database and this store belong together from now on.

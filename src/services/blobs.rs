@@ -55,7 +55,9 @@ impl Blobs {
     /// end-2: a blob of this repository, whole or in ranges.
     ///
     /// A HEAD by someone who may push renews the lease of an unreferenced blob
-    /// before it is answered: whoever is told "it is here" may build on it.
+    /// before it is answered: whoever is told "it is here" may build on it. Where
+    /// it is known to be damaged, they are told that it is not: clients push what
+    /// is absent, which heals it, and give up on an error.
     ///
     /// # Errors
     /// [`Error::BlobUnknown`] where this repository has none of that digest, even
@@ -66,8 +68,7 @@ impl Blobs {
         let blob = self.find(id, &repository, &digest).await?;
         let public = call.facts().is_some_and(|facts| facts.visibility == Visibility::Public);
         if call.is_head() && self.auth.check(&call.caller, Access::Push, &repository).await.is_ok() {
-            let linked = self.metadata.renew_lease(id, &digest).await?;
-            if !linked {
+            if blob.damaged || !self.metadata.renew_lease(id, &digest).await? {
                 return Err(Error::BlobUnknown { repository, digest });
             }
         }
@@ -120,8 +121,9 @@ impl Blobs {
         self.metadata.blob(id, digest).await?.ok_or_else(|| unknown(repository, digest))
     }
 
-    /// Opens the blob's object. Where its file is gone the database is asked once
-    /// more: a re-push may have given the blob another, or it was deleted.
+    /// Opens the blob's object. Where its file is gone or short the database is asked
+    /// once more: a re-push may have given the blob another, or it was deleted. Else
+    /// it is marked, so that HEAD no longer promises it and a re-push heals it.
     async fn open(
         &self,
         id: RepositoryId,
@@ -131,18 +133,32 @@ impl Blobs {
         range: Option<ByteRange>,
         plain: bool,
     ) -> Result<(metadata::Blob, Body), Error> {
-        if let Some(reader) = self.store.open(&blob.object, blob.size, range).await? {
+        if blob.damaged {
+            return Err(Error::BlobDamaged(digest.clone()));
+        }
+        if let Some(reader) = self.whole(&blob, range).await? {
             return Ok((blob, sent(reader, plain)));
         }
         let now = self.metadata.blob_now(id, digest).await?.ok_or_else(|| unknown(repository, digest))?;
-        let reader =
-            if now.object == blob.object { None } else { self.store.open(&now.object, now.size, range).await? };
+        let reader = if now.object == blob.object { None } else { self.whole(&now, range).await? };
         match reader {
             Some(reader) => Ok((now, sent(reader, plain))),
             None => {
                 self.metadata.mark_damaged(digest.clone(), now.object).await?;
                 Err(Error::BlobDamaged(digest.clone()))
             }
+        }
+    }
+
+    /// A reader of the blob's object, unless that is gone or not what was committed.
+    async fn whole(
+        &self,
+        blob: &metadata::Blob,
+        range: Option<ByteRange>,
+    ) -> Result<Option<store::BlobReader>, store::Error> {
+        match self.store.open(&blob.object, blob.size, range).await {
+            Err(store::Error::Damaged { .. }) => Ok(None),
+            opened => opened,
         }
     }
 

@@ -16,6 +16,9 @@ use crate::store::BlobStore;
 /// How long database and store may take to answer a probe.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+const OK: &str = "ok";
+const UNAVAILABLE: &str = "unavailable";
+
 /// Answers probes.
 #[derive(Clone)]
 pub struct Health {
@@ -45,17 +48,23 @@ impl Health {
         Ok(Probe::text(StatusCode::OK, "alive\n".into()))
     }
 
-    /// Whether database and store answer; 503 says which does not.
+    /// Whether database and store answer; 503 says which does not. A full store
+    /// answers: what is in it is served, and pushes say what is wrong with it.
     ///
     /// # Errors
     /// None of its own.
     pub async fn ready(&self, _: router::Readyz, _: Call) -> Result<Probe, Error> {
         let (database, store) =
             tokio::join!(timeout(PATIENCE, self.metadata.ping()), timeout(PATIENCE, self.store.ping()));
-        let word = |answers: bool| if answers { "ok" } else { "unavailable" };
-        let (database, store) = (matches!(database, Ok(Ok(()))), matches!(store, Ok(Ok(()))));
-        let status = if database && store { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        Ok(Probe::text(status, format!("database: {}\nstore: {}\n", word(database), word(store))))
+        let database = if matches!(database, Ok(Ok(()))) { OK } else { UNAVAILABLE };
+        let store = match store {
+            Ok(Ok(())) => OK,
+            Ok(Err(store::Error::Full(_))) => "full",
+            Ok(Err(_)) | Err(_) => UNAVAILABLE,
+        };
+        let ready = ![database, store].contains(&UNAVAILABLE);
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        Ok(Probe::text(status, format!("database: {database}\nstore: {store}\n")))
     }
 
     /// Counters and histograms in Prometheus' text format.

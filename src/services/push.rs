@@ -56,7 +56,8 @@ impl Push {
             Ok(BlobCommit::Kept) => return Ok(()),
             Ok(BlobCommit::Present(present)) => present,
             Err(error) => {
-                if !matches!(error, metadata::Error::OutcomeUnknown(_)) {
+                // Closed in the middle of it, nobody has seen how it ended.
+                if !matches!(error, metadata::Error::OutcomeUnknown(_) | metadata::Error::Closed) {
                     self.remove(&blob.object).await;
                 }
                 return Err(error.into());
@@ -104,8 +105,13 @@ impl Push {
             Some(from) => match self.auth.check(&call.caller, Access::Pull, &from).await {
                 Ok(permit) => permit.repository.map(|found| found.id),
                 Err(CheckError::Refused(refusal @ Refusal::Challenge { insufficient_scope: true })) => {
-                    let scope = mount_scopes(repository, &from);
-                    return Err(Error::Refused { refusal, scope, repository: Some(repository.clone()) });
+                    // No token helps where there is nothing: clients also name repositories of other registries.
+                    let facts = self.metadata.facts(&from, call.caller.user_id()).await?;
+                    if facts.repository.is_some() {
+                        let scope = mount_scopes(repository, &from);
+                        return Err(Error::Refused { refusal, scope, repository: Some(repository.clone()) });
+                    }
+                    None
                 }
                 Err(CheckError::Refused(_)) => None,
                 Err(CheckError::Metadata(error)) => return Err(error.into()),

@@ -63,7 +63,13 @@ impl Filesystem {
         let refused = |source: io::Error| Error::Root { path: root.to_path_buf(), source };
         let opened = Root::prepare(root)?;
         let identity = identity::of(&opened).map_err(refused)?;
-        probe(&opened).map_err(refused)?;
+        match probe(&opened) {
+            // Pulls are served from a full disk too, and space may be freed.
+            Err(error) if matches!(Error::from(io::Error::from(error.kind())), Error::Full(_)) => {
+                tracing::warn!(%error, "the blob store is full: pushes are refused until there is space");
+            }
+            probed => probed.map_err(refused)?,
+        }
         Ok(Self(Arc::new(Shared {
             root: opened,
             metrics: Metrics::new("filesystem"),

@@ -25,6 +25,7 @@ mod check;
 mod client;
 mod content;
 mod database;
+mod faults;
 mod files;
 mod life;
 mod line;

@@ -76,6 +76,11 @@ impl Server {
         child.wait().unwrap();
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it, or finds it dead.
     pub(crate) fn kill(&mut self) -> ExitStatus {
         let _ = self.child.kill();

@@ -177,19 +177,26 @@ async fn a_generated_secret_is_kept() {
     alice.log_in().await.get("/v2/").await.is(200);
 }
 
-/// R-JWT-05, R-JWT-01: another secret ends the tokens that the old one signed.
+/// R-JWT-05, R-JWT-01: another secret ends the tokens that the old one signed, unless that is named as the previous one.
 #[tokio::test]
-async fn another_secret_ends_old_tokens() {
+async fn another_secret_ends_old_tokens_unless_the_old_one_is_named() {
+    const FIRST: &str = "the first secret, which is long enough for us";
+    const SECOND: &str = "the second secret, which is also long enough";
     let registry = TestRegistry::with(|settings| {
-        settings.set("JWT_SECRET", "the first secret, which is long enough for us");
+        settings.set("JWT_SECRET", FIRST);
     })
     .await;
     let alice = registry.user("alice").await;
     registry.crash_with(|settings| {
-        settings.set("JWT_SECRET", "the second secret, which is also long enough");
+        settings.set("JWT_SECRET", SECOND).set("OCI_REGISTRY_JWT_PREVIOUS_SECRET", FIRST);
+    });
+    alice.get("/v2/").await.is(200);
+    let renewed = alice.log_in().await;
+    registry.crash_with(|settings| {
+        settings.set("JWT_SECRET", SECOND);
     });
     alice.get("/v2/").await.is_error(401, "UNAUTHORIZED");
-    alice.log_in().await.get("/v2/").await.is(200);
+    renewed.get("/v2/").await.is(200);
 }
 
 /// The pepper is part of every password: with another one, none fits.

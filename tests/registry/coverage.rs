@@ -33,15 +33,24 @@ fn here() -> PathBuf {
 
 /// Every test of the suite, in the order of its modules.
 fn tests() -> Vec<Test> {
-    let mut files: Vec<_> =
-        std::fs::read_dir(here().join("registry")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let root = here().join("registry");
+    let (mut files, mut open) = (Vec::new(), vec![root.clone()]);
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
     files.sort();
-    files.iter().flat_map(|path| tests_of(path)).collect()
+    files.iter().flat_map(|path| tests_of(path, path.strip_prefix(&root).unwrap())).collect()
 }
 
-fn tests_of(path: &Path) -> Vec<Test> {
-    let module = path.file_stem().unwrap().to_string_lossy().into_owned();
+fn tests_of(path: &Path, within: &Path) -> Vec<Test> {
+    let module = within.with_extension("").to_string_lossy().replace('/', "::");
     let mut tests: Vec<Test> = Vec::new();
     let (mut doc, mut is_test, mut inside) = (String::new(), false, false);
     for line in std::fs::read_to_string(path).unwrap().lines() {
@@ -163,7 +172,7 @@ fn the_table_in_the_readme_is_true() {
     let (before, rest) = readme.split_once(BEGIN).expect("tests/README.md has the marker of the table");
     let (old, after) = rest.split_once(END).expect("tests/README.md has the end of the table");
     let new = table();
-    if std::env::var_os("UPDATE").is_some() {
+    if std::env::var_os("UPDATE").is_some_and(|update| update == "1") {
         std::fs::write(&path, format!("{before}{BEGIN}{new}{END}{after}")).unwrap();
         return;
     }
