@@ -141,13 +141,13 @@ start_postgres() {
     postgres=$!
     for _ in $(seq 100); do
       kill -0 "$postgres" 2>/dev/null || break
-      if "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; then
+      # Its own word, not an answer from the port, which may be somebody else's.
+      if sed -n 8p "$work/postgres/data/postmaster.pid" 2>/dev/null | grep -q '^ready'; then
         export TEST_POSTGRES_URL="postgres://postgres:$password@127.0.0.1:$port/postgres"
         return 0
       fi
       sleep 0.2
     done
-    # The port may have been somebody else's.
     kill -INT "$postgres" 2>/dev/null
     wait "$postgres" 2>/dev/null
     postgres=''
