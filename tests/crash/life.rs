@@ -53,6 +53,8 @@ enum Death {
     Sudden(Duration),
     /// By themselves at a failpoint, the nth time that it is passed.
     At(&'static str, u64),
+    /// Asked to end by SIGTERM after so long, and given the time.
+    Asked(Duration),
     /// By SIGKILL, while everybody waits at this failpoint.
     Waiting(&'static str, Duration),
 }
@@ -67,13 +69,14 @@ impl Death {
                 let range = 1 << random.below(5);
                 Self::At(place, 1 + random.below(range))
             }
+            8 => Self::Asked(Duration::from_micros(random.below(300_000))),
             _ => Self::Waiting(place, Duration::from_micros(random.below(300_000))),
         }
     }
 
     fn failpoints(&self) -> Option<String> {
         match self {
-            Self::Sudden(_) => None,
+            Self::Sudden(_) | Self::Asked(_) => None,
             Self::At(place, nth) => Some(format!("{place}=abort@{nth}")),
             Self::Waiting(place, _) => Some(format!("{place}=sleep:40")),
         }
@@ -193,6 +196,11 @@ impl Life {
                     thread::sleep(*after);
                     server.kill();
                     self.tally.killed += 1;
+                }
+                Death::Asked(after) => {
+                    thread::sleep(*after);
+                    server.stop();
+                    self.tally.stopped += 1;
                 }
                 Death::At(place, _) => {
                     if server.dies_within(Duration::from_millis(1500)) {

@@ -1,6 +1,6 @@
 //! Power cuts: a file system of its own that forgets what was not synced.
 //!
-//! An ext4 on a loop device is told to go down at once without writing its
+//! An ext4 (or what `CRASH_FILESYSTEM` says: xfs) on a loop device is told to go down at once without writing its
 //! journal out (the `shutdown` request that file system developers test with),
 //! is unmounted, and mounted again: what a power cut leaves. Timers that write
 //! behind a program's back are set so high that nothing is saved by them. What
@@ -24,7 +24,7 @@ use crate::line::Line;
 use crate::random::Random;
 use crate::server::{Place, Server};
 use crate::tally::Tally;
-use crate::{number, people};
+use crate::{number, people, setting};
 
 /// Going down: `_IOR('X', 125, u32)` with the flag that leaves the journal as it is.
 const SHUT_DOWN: &str = "open my $f, '<', $ARGV[0] or die; my $n = pack 'L', 2; ioctl $f, 0x8004587d, $n or die $!";
@@ -40,12 +40,17 @@ enum Memory {
 }
 
 impl Memory {
-    fn options(self) -> &'static str {
+    fn options(self, kind: &str) -> &'static str {
         match self {
+            _ if kind != "ext4" => "loop",
             Self::None => "loop,commit=300,noauto_da_alloc",
             Self::Some => "loop,commit=1,noauto_da_alloc",
         }
     }
+}
+
+fn kind() -> String {
+    setting("CRASH_FILESYSTEM").unwrap_or_else(|| "ext4".to_owned())
 }
 
 /// A file system that can lose its power.
@@ -63,10 +68,9 @@ impl Disk {
         fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
         fs::create_dir(directory.path().join("disk")).unwrap();
         let mut disk = Self { directory, memory, mounted: false };
-        let ready = run("mkfs.ext4", &["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", image.to_str().unwrap()])
-            && disk.mount();
+        let ready = run(&format!("mkfs.{}", kind()), &["-q", image.to_str().unwrap()]) && disk.mount();
         if !ready {
-            println!("skipped: an ext4 of one's own needs root, e2fsprogs and loop devices");
+            println!("skipped: an ext4 of one's own needs root, mkfs and loop devices");
             return None;
         }
         // Does it forget what was not synced, and nothing else?
@@ -93,7 +97,7 @@ impl Disk {
 
     fn mount(&mut self) -> bool {
         let image = self.directory.path().join("image");
-        let (options, path) = (self.memory.options(), self.path());
+        let (options, path) = (self.memory.options(&kind()), self.path());
         self.mounted = run("mount", &["-o", options, image.to_str().unwrap(), path.to_str().unwrap()]);
         self.mounted
     }

@@ -108,10 +108,14 @@ impl Server {
         let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
         let deadline = Instant::now() + Duration::from_secs(60);
-        while self.is_running() {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
             assert!(Instant::now() < deadline, "the server does not stop");
             std::thread::sleep(Duration::from_millis(5));
-        }
+        };
+        assert!(status.success(), "asked to stop, it ended with {status}");
     }
 }
 

@@ -9,6 +9,8 @@ use crate::client::Counts;
 pub(crate) struct Tally {
     /// Servers killed by SIGKILL while clients were at work.
     pub(crate) killed: u64,
+    /// Servers that ended because they were asked to, with work in flight.
+    pub(crate) stopped: u64,
     /// Servers killed before they had started, or by a failpoint on their way up.
     pub(crate) killed_starting: u64,
     /// Servers that died at each failpoint.
@@ -32,7 +34,7 @@ impl Tally {
 
     /// All deaths.
     pub(crate) fn deaths(&self) -> u64 {
-        self.killed + self.killed_starting + self.died.values().sum::<u64>()
+        self.killed + self.stopped + self.killed_starting + self.died.values().sum::<u64>()
     }
 
     /// The failpoints at which no server died.
@@ -56,6 +58,7 @@ impl Tally {
 
     pub(crate) fn merge(&mut self, other: &Self) {
         self.killed += other.killed;
+        self.stopped += other.stopped;
         self.killed_starting += other.killed_starting;
         for (place, count) in &other.died {
             *self.died.entry(place).or_default() += count;
@@ -76,9 +79,10 @@ impl fmt::Display for Tally {
         let Counts { acknowledged, happened, did_not, resumed, gone, busy } = self.counts;
         writeln!(
             f,
-            "{} deaths: {} by SIGKILL at work, {} while starting, at failpoints:",
+            "{} deaths: {} by SIGKILL at work, {} by SIGTERM at work, {} while starting, at failpoints:",
             self.deaths(),
             self.killed,
+            self.stopped,
             self.killed_starting
         )?;
         for (place, count) in &self.died {
