@@ -69,7 +69,7 @@ async fn run(only: &str) -> Result {
             measure.end_each(&format!("pull small: 4 KiB, {tasks} at once"), 100_000);
         }
     }
-    if wanted("pull large") || wanted("http") {
+    if wanted("pull large") || wanted("http warm") || wanted("http cold") {
         let stored = push(store.clone(), large(1024)).await?;
         if wanted("pull large") {
             for _ in 0..3 {
@@ -78,12 +78,19 @@ async fn run(only: &str) -> Result {
                 measure.end_bytes("pull large: 1 GiB", 1024 * MIB);
             }
         }
+        let file = std::fs::File::open(directory.path().join("blobs").join(stored.object.as_str()))?;
+        for way in [Way::Read, Way::Sendfile] {
+            if wanted("http cold") {
+                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+                over_http(&store, &stored, way, 1, 1, "cold").await?;
+            }
+        }
         for round in 0..3 {
             for way in [Way::Read, Way::Sendfile] {
-                if wanted("http") {
-                    over_http(&store, &stored, way, 1, 4).await?;
+                if wanted("http warm") {
+                    over_http(&store, &stored, way, 1, 4, "warm").await?;
                     if round == 0 {
-                        over_http(&store, &stored, way, 8, 1).await?;
+                        over_http(&store, &stored, way, 8, 1, "warm").await?;
                     }
                 }
             }
@@ -198,7 +205,7 @@ enum Way {
 type AnyBody = Pin<Box<dyn Body<Data = Bytes, Error = std::io::Error> + Send>>;
 
 /// Serves the object to clients in a process of their own, which drop what they get.
-async fn over_http(store: &Filesystem, stored: &Stored, way: Way, clients: usize, times: usize) -> Result {
+async fn over_http(store: &Filesystem, stored: &Stored, way: Way, clients: usize, times: usize, heat: &str) -> Result {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let mut client = Command::new(std::env::current_exe()?)
         .args(["client", &listener.local_addr()?.to_string(), &format!("{clients}x{times}"), &stored.size.to_string()])
@@ -232,7 +239,7 @@ async fn over_http(store: &Filesystem, stored: &Stored, way: Way, clients: usize
         done??;
     }
     let bytes = usize::try_from(stored.size)? * clients * times;
-    measure.end_bytes(&format!("http, {way:?}: 1 GiB, {clients} at once"), bytes);
+    measure.end_bytes(&format!("http {heat}, {way:?}: 1 GiB, {clients} at once"), bytes);
     if client.wait()?.success() { Ok(()) } else { Err("the client failed".into()) }
 }
 

@@ -53,6 +53,11 @@ pub(super) fn digest(algorithm: Algorithm, bytes: &[u8]) -> Digest {
     hasher.finish()
 }
 
+#[expect(clippy::disallowed_methods, reason = "file times are compared with the system's own clock")]
+pub(super) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 pub(super) fn owner() -> SessionOwner {
     SessionOwner { repository: "library/ubuntu".parse().unwrap(), account: "user:7".into() }
 }
@@ -287,7 +292,7 @@ async fn a_discarded_session_is_gone<S: BlobStore>(store: &S) {
 }
 
 async fn objects_are_listed<S: BlobStore>(store: &S) {
-    let begin = SystemTime::now() - Duration::from_secs(2); // the clock of file times is coarse
+    let begin = now() - Duration::from_secs(2); // the clock of file times is coarse
     let stored = push(store, &content(14, 1234)).await;
     let mut found = Vec::new();
     for shard in Shard::all() {
@@ -295,7 +300,7 @@ async fn objects_are_listed<S: BlobStore>(store: &S) {
     }
     let listed = found.iter().find(|listed| listed.object == stored.object).unwrap();
     assert_eq!(listed.size, 1234);
-    assert!(listed.committed >= begin && listed.committed <= SystemTime::now() + Duration::from_secs(2));
+    assert!(listed.committed >= begin && listed.committed <= now() + Duration::from_secs(2));
 }
 
 /// R-UPL-62.
@@ -307,7 +312,7 @@ async fn idle_sessions_expire<S: BlobStore>(open: &impl Fn() -> S) {
     session.save().await.unwrap();
     drop(session);
     let writer = resume(&store, written).await;
-    let (past, future) = (SystemTime::now() - Duration::from_secs(3600), SystemTime::now() + Duration::from_secs(3600));
+    let (past, future) = (now() - Duration::from_secs(3600), now() + Duration::from_secs(3600));
     store.expire(past).await.unwrap();
     assert_eq!(store.offset(idle, &owner()).await.unwrap(), Some(1000));
     let expired = open().expire(future).await.unwrap();

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! identity                                  random id, made once
-//! uploads/<upload id>                       a session: owner and records
+//! uploads/<upload id>                       a session: owner and records, or
+//!                                           one that is finished, to be used again
 //! uploads/<upload id>.data                  its bytes, from the first one on
 //! blobs/<alg>/<2 hex>/<hex>.<upload id>     an object, see `ObjectName`
 //! ```

@@ -13,7 +13,8 @@
 //! makes a blob, once verified (I1) and durable (I2): verify the digest over
 //! exactly the stored bytes → sync the file → rename it to its object's name →
 //! sync the directory, and the parent of a new one → return. On a file system
-//! all of that is one job on a blocking thread.
+//! all of that is one job on a blocking thread, and the one file that a push
+//! makes is the one that stays.
 
 mod buffers;
 #[cfg(test)]

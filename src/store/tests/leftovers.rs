@@ -38,7 +38,7 @@ async fn a_finished_session_that_comes_back_is_unknown() {
     assert!(store.resume(id, &owner()).await.unwrap().is_none());
     assert_eq!(pull(&store, &stored, None).await, bytes);
 
-    store.expire(std::time::SystemTime::now() + Duration::from_secs(60)).await.unwrap();
+    store.expire(now() + Duration::from_secs(60)).await.unwrap();
     assert_eq!(fs::read_dir(directory.path().join("uploads")).unwrap().count(), 0);
     assert_eq!(pull(&store, &stored, None).await, bytes);
 }
@@ -154,9 +154,9 @@ async fn bytes_without_a_session_expire() {
     fs::remove_file(uploads.join(layout::session_name(id))).unwrap();
     fs::write(uploads.join("probe.of-a-crash"), b"?").unwrap();
     fs::write(uploads.join("somebody's notes"), b"").unwrap();
-    let expired = store.expire(std::time::SystemTime::now() - Duration::from_secs(60)).await.unwrap();
+    let expired = store.expire(now() - Duration::from_secs(60)).await.unwrap();
     assert_eq!(expired, Expired::default());
-    let expired = store.expire(std::time::SystemTime::now() + Duration::from_secs(60)).await.unwrap();
+    let expired = store.expire(now() + Duration::from_secs(60)).await.unwrap();
     assert_eq!(expired, Expired { sessions: 1, freed: 1000 });
     let left: Vec<_> = fs::read_dir(&uploads).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["somebody's notes"]);

@@ -9,7 +9,7 @@ mod serving;
 use std::path::Path;
 use std::time::Duration;
 
-use super::contract::{check, content, digest, owner, pull, push, resume};
+use super::contract::{check, content, digest, now, owner, pull, push, resume};
 use futures_util::FutureExt as _;
 
 use super::{BlobStore, Error, Filesystem, Options, Session, Upload};
@@ -109,7 +109,7 @@ async fn a_file_used_again_is_another_session() {
         }
     }
     // Another process may expire a file that waits; a new one is made then.
-    let expired = open(directory.path()).expire(std::time::SystemTime::now() + Duration::from_secs(60)).await.unwrap();
+    let expired = open(directory.path()).expire(now() + Duration::from_secs(60)).await.unwrap();
     assert_eq!((expired, files()), (Default::default(), 0));
     let id = store.start(&owner(), Algorithm::Sha256).await.unwrap();
     assert_eq!(resume(&store, id).await.offset(), 0);
