@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -58,16 +59,22 @@ struct Disk {
     directory: TempDir,
     memory: Memory,
     mounted: bool,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// One disk at a time: a server in a mount namespace of its own would keep the
+/// disk of another test mounted there, dead as it is, beyond the end of that one's power.
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Disk {
     /// `None`, with the reason told, where this machine does not let us.
     fn new(memory: Memory) -> Option<Self> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::Builder::new().prefix("power-").tempdir().unwrap();
         let image = directory.path().join("image");
         fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
         fs::create_dir(directory.path().join("disk")).unwrap();
-        let mut disk = Self { directory, memory, mounted: false };
+        let mut disk = Self { directory, memory, mounted: false, _alone: alone };
         let ready = run(&format!("mkfs.{}", kind()), &["-q", image.to_str().unwrap()]) && disk.mount();
         if !ready {
             println!("skipped: an ext4 of one's own needs root, mkfs and loop devices");
