@@ -25,6 +25,9 @@ CREATE TABLE blobs (
     CHECK ((digest IS NULL) = (state = 'orphan'))
 );
 
+-- Old claims are forgotten from time to time.
+CREATE INDEX blobs_orphaned ON blobs (created_at) WHERE state = 'orphan';
+
 -- Which repository may serve which blob. No cascade: while a link is there, so is the blob.
 CREATE TABLE repository_blobs (
     repository   BIGINT NOT NULL REFERENCES repositories (id),

@@ -61,7 +61,8 @@ static COMMIT: Sql = Sql::new(&[
      ON CONFLICT (digest) DO NOTHING",
     "INSERT INTO repository_blobs (repository, digest, leased_until) VALUES ($5, $2, $6)
      ON CONFLICT (repository, digest) DO UPDATE SET leased_until = excluded.leased_until",
-    "UPDATE manifest_references SET link = digest WHERE repository = $5 AND digest = $2 AND link IS NULL",
+    "UPDATE manifest_references VIA(manifest_references_unheld) SET link = digest
+     WHERE repository = $5 AND digest = $2 AND link IS NULL",
     "SELECT object, size, state FROM blobs WHERE digest = $2",
 ]);
 static ADOPT: Sql = Sql::new(&["UPDATE blobs SET object = $3, size = $4, state = 'good', changed_at = $5

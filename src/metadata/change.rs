@@ -10,7 +10,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -26,8 +26,10 @@ use super::transaction::{Columns, Savepoint, Tx, run};
 use super::{Error, Timestamp};
 use crate::failpoint::failpoint;
 
-/// At most so many changes share a commit, so that the first does not wait for ever.
+/// At most so many changes share a commit, and none joins later than that, so
+/// that the first does not wait for ever.
 const TOGETHER: usize = 256;
+const BOARDING: Duration = Duration::from_millis(25);
 
 /// How often a change that loses races is tried.
 const ATTEMPTS: u32 = 8;
@@ -235,6 +237,7 @@ impl Writer {
         jobs: &mut Vec<Box<dyn Job>>,
         news: &mut Vec<News>,
     ) -> Result<(), Error> {
+        let began = Instant::now();
         let mut next = Some(first);
         while let Some(mut job) = next {
             let caches = Arc::clone(&self.caches);
@@ -260,7 +263,8 @@ impl Writer {
                 Err(Undo::Transaction(error)) => return Err(error),
                 Ok(()) | Err(Undo::Change) => {}
             }
-            next = if jobs.len() < TOGETHER { self.jobs.try_recv().ok() } else { None };
+            let more = jobs.len() < TOGETHER && began.elapsed() < BOARDING;
+            next = if more { self.jobs.try_recv().ok() } else { None };
         }
         Ok(())
     }

@@ -66,9 +66,10 @@ impl Reconnect {
 }
 
 /// An acknowledged commit survives a power cut (FULL); what a savepoint needs to
-/// go back stays in memory; 8 MiB of pages.
+/// go back stays in memory; 8 MiB of pages; a log that grew is cut back.
 const SQLITE_WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-     PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192";
+     PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; \
+     PRAGMA journal_size_limit = 67108864";
 
 const SQLITE_READER: &str = "PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2048";
 

@@ -26,7 +26,9 @@ impl Backend {
 /// - `EACH($1)` in a FROM clause is the items of a JSON array, in a column `value`;
 ///   an item is itself an array, read by `value ->> 0`;
 /// - `FOR_UPDATE(t)` and `FOR_SHARE(t)` lock the rows of `t`, where rows can be
-///   locked; on SQLite the one writer is the lock.
+///   locked; on SQLite the one writer is the lock;
+/// - `VIA(i)` behind a table's name is the index to use, for SQLite's planner, which
+///   knows nothing of what is in the tables.
 ///
 /// SQLite runs all statements in one hop to its thread, which costs more than
 /// most of them; PostgreSQL gets them one by one, each with its own parameters.
@@ -53,7 +55,8 @@ impl Sql {
         self.sqlite.get_or_init(|| {
             let text = self.statements.join(";\n").replace("EACH(", "json_each(");
             // Once for each text in the source: what is leaked is bounded by it.
-            String::leak(locks(&locks(&text, "FOR_UPDATE(", None), "FOR_SHARE(", None))
+            let text = mark(&mark(&text, "FOR_UPDATE(", None), "FOR_SHARE(", None);
+            String::leak(mark(&text, "VIA(", Some("INDEXED BY ")))
         })
     }
 
@@ -69,14 +72,15 @@ impl Sql {
     }
 }
 
-/// Puts the words for a lock in the marker's place, or nothing.
-fn locks(statement: &str, marker: &str, words: Option<&str>) -> String {
+/// Puts these words and what is marked in the marker's place, or nothing.
+fn mark(statement: &str, marker: &str, words: Option<&str>) -> String {
     let mut parts = statement.split(marker);
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let (table, rest) = part.split_once(')').unwrap_or((part, ""));
+        let (marked, rest) = part.split_once(')').unwrap_or((part, ""));
         if let Some(words) = words {
-            text.push_str(&format!("{words} OF {table}"));
+            text.push_str(words);
+            text.push_str(marked);
         }
         text.push_str(rest);
     }
@@ -84,8 +88,9 @@ fn locks(statement: &str, marker: &str, words: Option<&str>) -> String {
 }
 
 fn for_postgres(statement: &str) -> Statement {
-    let statement = locks(statement, "FOR_UPDATE(", Some("FOR NO KEY UPDATE"));
-    let statement = locks(&statement, "FOR_SHARE(", Some("FOR KEY SHARE"));
+    let statement = mark(statement, "FOR_UPDATE(", Some("FOR NO KEY UPDATE OF "));
+    let statement = mark(&statement, "FOR_SHARE(", Some("FOR KEY SHARE OF "));
+    let statement = mark(&statement, "VIA(", None);
     let (mut text, mut parameters) = (String::with_capacity(statement.len()), Vec::new());
     let mut rest = statement.as_str();
     while let Some(at) = rest.find(['$', 'E']) {
@@ -208,14 +213,14 @@ mod tests {
 
     #[test]
     fn each_database_gets_its_own_words_and_numbers() {
-        let sql = Sql::new(&["SELECT $3, $1 FROM EACH($3) e FOR_UPDATE(e)", "UPDATE E SET a = $2"]);
-        assert_eq!(sql.sqlite(), "SELECT $3, $1 FROM json_each($3) e ;\nUPDATE E SET a = $2");
+        let sql = Sql::new(&["SELECT $3, $1 FROM EACH($3) e FOR_UPDATE(e)", "UPDATE E VIA(i) SET a = $2"]);
+        assert_eq!(sql.sqlite(), "SELECT $3, $1 FROM json_each($3) e ;\nUPDATE E INDEXED BY i SET a = $2");
         let [first, second] = sql.postgres() else { panic!("two statements") };
         assert_eq!(
             first.text,
             "SELECT $1, $2 FROM json_array_elements(CAST(CAST($1 AS TEXT) AS JSON)) e FOR NO KEY UPDATE OF e"
         );
-        assert_eq!((second.text, &*second.parameters), ("UPDATE E SET a = $1", &[1][..]));
+        assert_eq!((second.text, &*second.parameters), ("UPDATE E  SET a = $1", &[1][..]));
         assert_eq!(first.parameters, [2, 0]);
     }
 }

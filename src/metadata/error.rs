@@ -102,9 +102,10 @@ impl From<sqlx::Error> for Error {
 fn kind_of_code(code: &str) -> fn(Arc<sqlx::Error>) -> Error {
     if code.len() == 5 {
         return match code {
-            "40001" | "40P01" | "23503" | "55P03" => Error::Contended,
+            "40001" | "40P01" | "23503" => Error::Contended,
             "53100" => Error::Full,
             "23505" | "23514" => Error::Conflict,
+            "55P03" => Error::Unavailable, // waited for a lock for as long as anyone should
             _ if ["08", "53", "57", "58"].contains(&&code[..2]) => Error::Unavailable,
             _ => Error::Sql,
         };

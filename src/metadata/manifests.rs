@@ -59,21 +59,19 @@ const INSERT: &str = "INSERT INTO manifests
      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, digest) DO NOTHING";
 /// Each holds the link of its blob, where there is one: should that go meanwhile, the key says so, and the race is lost.
 const INSERT_REFERENCES: &str = "INSERT INTO manifest_references (repository, manifest, digest, kind, link)
-     SELECT $1, $2, e.value ->> 0, e.value ->> 1, l.digest
-     FROM EACH($8) e LEFT JOIN repository_blobs l ON l.repository = $1 AND l.digest = e.value ->> 0
-     WHERE true ORDER BY e.value ->> 0 ON CONFLICT (repository, manifest, digest) DO NOTHING";
-/// What is here neither as a blob nor, for a child, as a manifest. Asked last, of what holds by then.
+     SELECT $1, $2, e.value ->> 0, e.value ->> 1,
+         (SELECT l.digest FROM repository_blobs l WHERE l.repository = $1 AND l.digest = e.value ->> 0)
+     FROM EACH($8) e WHERE true ORDER BY e.value ->> 0 ON CONFLICT (repository, manifest, digest) DO NOTHING";
+/// What is here neither as a blob nor, for a child, as a manifest. Asked last, of what holds by then; and not by the
+/// index of all that is null in the repository.
 const ABSENT: &str = "SELECT r.digest, r.kind FROM manifest_references r
-     WHERE r.repository = $1 AND r.manifest = $2 AND r.link IS NULL AND NOT (r.kind = 'child' AND EXISTS
+     WHERE r.repository = $1 AND r.manifest = $2 AND COALESCE(r.link, '') = '' AND NOT (r.kind = 'child' AND EXISTS
          (SELECT 1 FROM manifests m WHERE m.repository = $1 AND m.digest = r.digest))";
 static PUT: Sql = Sql::new(&[INSERT, INSERT_REFERENCES, ABSENT]);
 static PUT_TAGGED: Sql = Sql::new(&[INSERT, INSERT_REFERENCES, ABSENT, tags::INSERT_NEW, tags::LOG_MOVES, tags::MOVE]);
 /// A blob on its way holds its repository's row. With this lock, all that came before are seen, and none comes
 /// until the manifest is there and waits for it.
 static LOCK_OUT_BLOBS: Sql = Sql::new(&["SELECT id FROM repositories WHERE id = $1 FOR UPDATE"]);
-static HOLD_LATECOMERS: Sql = Sql::new(&["UPDATE manifest_references SET link = digest
-     WHERE repository = $1 AND manifest = $2 AND link IS NULL AND EXISTS (SELECT 1 FROM repository_blobs l
-     WHERE l.repository = $1 AND l.digest = manifest_references.digest)"]);
 static TAGGED: Sql = Sql::new(&["SELECT digest FROM tags WHERE repository = $1 AND name = $2"]);
 static EXISTS: Sql = Sql::new(&["SELECT 1 FROM manifests WHERE repository = $1 AND digest = $2"]);
 static GET: Sql = Sql::new(&["SELECT media_type, content FROM manifests WHERE repository = $1 AND digest = $2"]);
@@ -81,9 +79,9 @@ static GET: Sql = Sql::new(&["SELECT media_type, content FROM manifests WHERE re
 /// names: of two manifests that go at once, each would take the other for the one that stays.
 static DELETE: Sql = Sql::new(&[
     "UPDATE repository_blobs SET leased_until = $3 WHERE repository = $1 AND leased_until < $3 AND digest IN
-     (SELECT l.digest FROM repository_blobs l JOIN manifest_references r
-      ON r.repository = l.repository AND r.link = l.digest
-      WHERE r.repository = $1 AND r.manifest = $2 ORDER BY l.digest FOR_UPDATE(l))",
+     (SELECT l.digest FROM manifest_references r CROSS JOIN repository_blobs l
+      WHERE l.repository = r.repository AND l.digest = r.link AND r.repository = $1 AND r.manifest = $2
+      ORDER BY l.digest FOR_UPDATE(l))",
     "DELETE FROM tags WHERE repository = $1 AND digest = $2 RETURNING 'tag', name",
     "DELETE FROM manifests WHERE repository = $1 AND digest = $2
      RETURNING 'repository', (SELECT r.name FROM repositories r WHERE r.id = manifests.repository)",
@@ -134,12 +132,16 @@ impl Metadata {
         };
         // Between the two questions a tag may move and its old manifest go; then the tag is asked anew.
         for attempt in 0..4 {
-            let known = if attempt == 0 {
-                self.tagged(repository, tag).await?
-            } else {
-                self.tagged_now(repository, tag).await?
+            let digest = match attempt {
+                0 => self.tagged(repository, tag).await?,
+                _ => self.tagged_now(repository, tag).await?,
             };
-            let Some(digest) = known else { return Ok(None) };
+            let Some(digest) = digest else { return Ok(None) };
+            // While a tag names it, the repository has it: the tag's key says so.
+            let known = self.core.caches.manifests.get(&(repository, digest.clone()));
+            if known.is_some() {
+                return Ok(known);
+            }
             let manifest = self.manifest_by_digest(repository, &digest).await?;
             if manifest.is_some() {
                 return Ok(manifest);
@@ -237,6 +239,11 @@ async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest, origi
         origin.request.as_deref().into(),
         AuditAction::TagMove.as_str().into(),
     ];
+    let may_wait = new.sparse || new.manifest.references.iter().any(|named| named.kind == ReferenceKind::ForeignBlob);
+    if may_wait && tx.backend == Backend::Postgres {
+        // What waits for a blob must not miss one that comes at this moment.
+        tx.run(&LOCK_OUT_BLOBS, &args[..1]).await?;
+    }
     let absent = match new.tags[..] {
         [] => tx.all(&PUT, &args[..8]).await?,
         _ => tx.all(&PUT_TAGGED, &args).await?,
@@ -244,11 +251,6 @@ async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest, origi
     let missing = missing(&absent)?;
     if !missing.is_empty() && !new.sparse {
         return Err(PutError::Missing(missing));
-    }
-    if !absent.is_empty() && tx.backend == Backend::Postgres {
-        // What waits for a blob must not miss one that comes at this moment.
-        tx.run(&LOCK_OUT_BLOBS, &args[..1]).await?;
-        tx.run(&HOLD_LATECOMERS, &args[..2]).await?;
     }
     let stored = StoredManifest {
         digest: new.digest.clone(),

@@ -18,10 +18,12 @@ pub enum Reach {
 /// Links what is linked at the source or here already; a damaged blob is better pushed again.
 static MOUNT: Sql = Sql::new(&[
     "INSERT INTO repository_blobs (repository, digest, leased_until)
-     SELECT $1, b.digest, $4 FROM blobs b WHERE b.digest = $3 AND b.state = 'good' AND EXISTS
-     (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest AND l.repository IN ($1, $2))
+     SELECT $1, b.digest, $4 FROM blobs b WHERE b.digest = $3 AND b.state = 'good' AND
+     (EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = $3 AND l.repository = $1)
+      OR EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = $3 AND l.repository = $2))
      ON CONFLICT (repository, digest) DO UPDATE SET leased_until = excluded.leased_until RETURNING digest",
-    "UPDATE manifest_references SET link = digest WHERE repository = $1 AND digest = $3 AND link IS NULL",
+    "UPDATE manifest_references VIA(manifest_references_unheld) SET link = digest
+     WHERE repository = $1 AND digest = $3 AND link IS NULL",
 ]);
 
 /// At most so many links are looked at, whoever they belong to.
@@ -31,13 +33,16 @@ macro_rules! some_links {
     };
 }
 
+// From the few names to their links, never from all links to their names: OFFSET 0 keeps the planners from turning it.
 static FIND_PUBLIC: Sql = Sql::new(&[concat!(
     "SELECT r.id FROM ",
     some_links!(),
     " l JOIN repositories r ON r.id = l.repository WHERE r.visibility = 'public'
      UNION ALL
-     SELECT r.id FROM EACH($2) e JOIN repositories r ON r.name = e.value ->> 0
-     JOIN repository_blobs l ON l.repository = r.id AND l.digest = $1 LIMIT 1"
+     SELECT n.id FROM (SELECT (SELECT r.id FROM repositories r WHERE r.name = e.value ->> 0 AND EXISTS
+         (SELECT 1 FROM repository_blobs l WHERE l.repository = r.id AND l.digest = $1 LIMIT 1 OFFSET 0)) AS id
+         FROM EACH($2) e) n
+     WHERE n.id IS NOT NULL LIMIT 1"
 )]);
 static FIND_VISIBLE: Sql = Sql::new(&[concat!(
     "SELECT r.id FROM ",

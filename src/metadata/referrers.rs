@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::dialect::Sql;
+use super::dialect::{Arg, Sql};
 use super::manifests::NewManifest;
 use super::pagination::{json_rows, limit};
 use super::transaction::{Columns, Tx};
@@ -22,31 +22,45 @@ static INSERT: Sql =
      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (repository, digest) DO UPDATE
      SET artifact_type = excluded.artifact_type, bytes = excluded.bytes, descriptor = excluded.descriptor"]);
 
-/// One row: the page as one text, its last digest, and whether something follows.
-/// Where it ends is found from the sizes alone, so that what does not fit is not read.
+/// One row: the page as one text, its last digest, and where a next one would begin.
+/// Where it ends is found from the sizes alone, so that what does not fit is not read;
+/// adding them up one by one is dear, and done only where all together are too much.
 macro_rules! page {
-    ($filter:literal) => {
+    ($via:literal, $filter:literal) => {
         Sql::new(&[concat!(
-            "SELECT p.descriptors, p.last,
-                 (SELECT min(r.digest) FROM referrers r
-                  WHERE r.repository = $1 AND r.subject = $2 AND r.digest > p.last ",
+            "SELECT p.descriptors, p.last, (SELECT min(r.digest) FROM referrers r ",
+            $via,
+            " WHERE r.repository = $1 AND r.subject = $2 AND r.digest > p.last ",
             $filter,
             ")
-             FROM (SELECT string_agg(r.descriptor, ',') AS descriptors, max(r.digest) AS last FROM referrers r
-                 WHERE r.repository = $1 AND r.subject = $2 AND r.digest > $3 AND r.digest <=
-                 (SELECT COALESCE(max(CASE WHEN w.total <= $5 THEN w.digest END), min(w.digest)) FROM
-                     (SELECT s.digest, sum(s.bytes) OVER (ORDER BY s.digest) AS total FROM
-                         (SELECT r.digest, r.bytes + 1 AS bytes FROM referrers r
-                          WHERE r.repository = $1 AND r.subject = $2 AND r.digest > $3 ",
-            $filter,
-            " ORDER BY r.digest LIMIT $4) s) w) ",
+             FROM (SELECT string_agg(r.descriptor, ',') AS descriptors, max(r.digest) AS last FROM referrers r ",
+            $via,
+            " WHERE r.repository = $1 AND r.subject = $2 AND r.digest > $3 AND r.digest <=
+                 (SELECT CASE WHEN a.total <= $5 THEN a.last ELSE
+                     (SELECT COALESCE(max(CASE WHEN w.total <= $5 THEN w.digest END), min(w.digest)) FROM
+                         (SELECT s.digest, sum(s.bytes) OVER (ORDER BY s.digest) AS total FROM ",
+            page!(@sizes $via, $filter),
+            " s) w) END FROM (SELECT sum(s.bytes) AS total, max(s.digest) AS last FROM ",
+            page!(@sizes $via, $filter),
+            " s) a) ",
             $filter,
             ") p"
         )])
     };
+    (@sizes $via:literal, $filter:literal) => {
+        concat!(
+            "(SELECT r.digest, r.bytes + 1 AS bytes FROM referrers r ",
+            $via,
+            " WHERE r.repository = $1 AND r.subject = $2 AND r.digest > $3 ",
+            $filter,
+            " ORDER BY r.digest LIMIT $4)"
+        )
+    };
 }
-static PAGE: Sql = page!("");
-static PAGE_OF_TYPES: Sql = page!("AND r.artifact_type IN (SELECT e.value ->> 0 FROM EACH($6) e)");
+static PAGE: Sql = page!("", "");
+static PAGE_OF_TYPE: Sql = page!("VIA(referrers_by_type)", "AND r.artifact_type = $6");
+static PAGE_OF_TYPES: Sql =
+    page!("VIA(referrers_by_type)", "AND r.artifact_type IN (SELECT e.value ->> 0 FROM EACH($6) e)");
 
 /// What an index says of a manifest (R-REF-05, R-REF-06).
 #[derive(Serialize)]
@@ -76,20 +90,20 @@ impl Metadata {
         count: usize,
         bytes: usize,
     ) -> Result<ReferrerPage, Error> {
-        // No type has a NUL in it, and PostgreSQL's JSON none either.
-        let types = artifact_types.iter().filter(|text| !text.contains('\0'));
-        let types = json_rows(types.map(|text| [text.as_str()]));
-        let args = [
-            repository.0.into(),
-            subject.as_str().into(),
-            after.map_or("", Digest::as_str).into(),
-            limit(count).into(),
-            i64::try_from(bytes).unwrap_or(i64::MAX).into(),
-            types.as_str().into(),
-        ];
+        let args = |types| {
+            let after = after.map_or("", Digest::as_str).into();
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).into();
+            [repository.0.into(), subject.as_str().into(), after, limit(count).into(), bytes, types]
+        };
         let row = match artifact_types {
-            [] => self.read_one("referrers", &PAGE, &args[..5]).await?,
-            _ => self.read_one("referrers", &PAGE_OF_TYPES, &args).await?,
+            [] => self.read_one("referrers", &PAGE, &args(Arg::Int(None))[..5]).await?,
+            [one] => self.read_one("referrers", &PAGE_OF_TYPE, &args(one.as_str().into())).await?,
+            several => {
+                // No type has a NUL in it, and PostgreSQL's JSON none either.
+                let types = several.iter().filter(|text| !text.contains('\0'));
+                let types = json_rows(types.map(|text| [text.as_str()]));
+                self.read_one("referrers", &PAGE_OF_TYPES, &args(types.as_str().into())).await?
+            }
         };
         let Some(row) = row else { return Ok(ReferrerPage::default()) };
         Ok(ReferrerPage {

@@ -22,14 +22,16 @@ pub type LinkCursor = (RepositoryId, Digest);
 /// The last of a page, found before anything goes.
 static LINKS_END: Sql = Sql::new(&["SELECT repository, digest FROM repository_blobs
      WHERE (repository, digest) > ($1, $2) ORDER BY repository, digest LIMIT 1 OFFSET $3"]);
+// OFFSET 0: asked of each row by index, instead of joined with the whole table.
 static SWEEP_LINKS: Sql = Sql::new(&["DELETE FROM repository_blobs WHERE (repository, digest) > ($1, $2)
      AND (repository, digest) <= ($3, $4) AND leased_until < $5 AND NOT EXISTS
      (SELECT 1 FROM manifest_references r WHERE r.repository = repository_blobs.repository
-      AND r.link = repository_blobs.digest)
+      AND r.link = repository_blobs.digest LIMIT 1 OFFSET 0)
      RETURNING repository, digest"]);
 static BLOBS_END: Sql = Sql::new(&["SELECT digest FROM blobs WHERE digest > $1 ORDER BY digest LIMIT 1 OFFSET $2"]);
 static SWEEP_BLOBS: Sql = Sql::new(&["DELETE FROM blobs WHERE digest > $1 AND digest <= $2
-     AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = blobs.digest) RETURNING object"]);
+     AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = blobs.digest LIMIT 1 OFFSET 0)
+     RETURNING object"]);
 /// A claim that stands already is as good as a new one.
 static CLAIM_ORPHAN: Sql = Sql::new(&[
     "INSERT INTO blobs (object, digest, size, state, created_at, changed_at) VALUES ($1, NULL, 0, 'orphan', $2, $2)

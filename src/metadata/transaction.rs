@@ -56,6 +56,8 @@ impl<'c> Tx<'c> {
     pub(super) async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<Answer, Error> {
         if self.savepoint == Savepoint::Due {
             self.savepoint = Savepoint::Set;
+            #[cfg(test)]
+            super::tests::plans::check(self.connection, sql).await;
             let mut answer = Answer::default();
             let query = sqlx::query_with(sql.sqlite_saving(), arguments(args)?);
             collect(self.connection, query, &mut answer).await?;
@@ -105,6 +107,8 @@ pub(super) async fn run(
     let mut answer = Answer::default();
     match backend {
         Backend::Sqlite => {
+            #[cfg(test)]
+            super::tests::plans::check(connection, sql).await;
             let query = sqlx::query_with(sql.sqlite(), arguments(args)?);
             collect(connection, query, &mut answer).await?;
         }

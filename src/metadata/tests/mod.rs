@@ -7,6 +7,7 @@ mod faults;
 mod lists;
 mod manifests;
 mod namespaces;
+pub(super) mod plans;
 mod races;
 mod sweep;
 mod tokens;
