@@ -69,11 +69,18 @@ impl Logins {
         }
         let credential = self.remembered.fingerprint(user, password);
         match self.remembered.verdict(&credential, Instant::now()) {
-            Some(Verdict::Right(epoch)) => match self.metadata.account(user).await? {
-                Some(account) if account.epoch == epoch && account.disabled => return Err(Rejection::Invalid),
-                Some(account) if account.epoch == epoch => return Ok(account),
-                _ => {}
-            },
+            Some(Verdict::Right(epoch)) => {
+                // Whoever may not guess any more is not told of the right guess either, however cheap it is.
+                self.throttle.check(user, peer.address, Instant::now())?;
+                match self.metadata.account(user).await? {
+                    Some(account) if account.epoch == epoch && account.disabled => return Err(Rejection::Invalid),
+                    Some(account) if account.epoch == epoch => {
+                        self.throttle.succeeded(user, peer.address);
+                        return Ok(account);
+                    }
+                    _ => {}
+                }
+            }
             Some(Verdict::Wrong(epoch)) => {
                 // Not the remembered account: that is there for some names only, and so would answer sooner.
                 let stored = self.metadata.credentials(user).await?;

@@ -2,8 +2,9 @@
 //!
 //! Only failures count, and only those that cost a hash: a password that was
 //! refused a moment ago is refused again for free, so that a client's second
-//! attempt with it (R-TKP-01) is no second guess. Tokens and remembered
-//! passwords never come here, so no attacker can lock a working client out.
+//! attempt with it (R-TKP-01) is no second guess. Tokens never come here, so no
+//! attacker can lock a working client out. Right passwords do, also remembered
+//! ones: else guessing would go on for free, until the one that is let in.
 //!
 //! An address from which an account has logged in before is *known* for it, and
 //! then only failures of that pair count. So guesses from elsewhere, or at other

@@ -13,6 +13,7 @@
 mod harness;
 
 mod anonymity;
+mod attacks;
 mod blobs;
 mod catalog;
 mod challenges;

@@ -79,6 +79,11 @@ impl Client {
         Self { source: Some(source), ..self.clone() }
     }
 
+    /// The same person, speaking to what listens at that port.
+    pub(crate) fn at_port(&self, port: u16) -> Self {
+        Self { port: Arc::new(AtomicU16::new(port)), ..self.clone() }
+    }
+
     /// The user's name.
     pub(crate) fn name(&self) -> &str {
         &self.account.as_ref().expect("this client is somebody").0

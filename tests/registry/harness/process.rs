@@ -67,6 +67,11 @@ impl Process {
         self.port
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it without a chance to tidy up, as a power cut would.
     pub(crate) fn kill(&mut self) {
         // It may have ended by itself; either way it is gone now.

@@ -162,6 +162,14 @@ impl TestRegistry {
         self.process.lock().unwrap().is_running()
     }
 
+    /// The most memory that the server has had so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let id = self.process.lock().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        1024 * peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port.load(Ordering::SeqCst)).into()
