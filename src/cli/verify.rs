@@ -84,13 +84,12 @@ async fn verify_page(
         findings.blobs += 1;
         findings.bytes += blob.size;
         match fault {
-            Some(fault) => {
-                // Not where a push has replaced it meanwhile.
-                if metadata.mark_damaged(digest.clone(), blob.object).await? {
-                    findings.damaged += 1;
-                    say(&format!("{digest} is damaged: {fault}"))?;
-                }
+            // Not where a push has replaced it meanwhile.
+            Some(fault) if metadata.mark_damaged(digest.clone(), blob.object.clone()).await? => {
+                findings.damaged += 1;
+                say(&format!("{digest} is damaged: {fault}"))?;
             }
+            Some(_) => {}
             None if blob.damaged => {
                 let sound = NewBlob { digest: digest.clone(), object: blob.object.clone(), size: blob.size };
                 if metadata.adopt_blob(sound, blob.object).await? {

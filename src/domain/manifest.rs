@@ -99,7 +99,7 @@ impl Manifest {
     pub fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, ManifestError> {
         let text = std::str::from_utf8(bytes).map_err(|_| ManifestError::Encoding)?;
         let top: TopLevel<'_> = serde_json::from_str(text)?;
-        if !top.schema_version.is_some_and(|version| version.get() == "2") {
+        if top.schema_version.is_none_or(|version| version.get() != "2") {
             return Err(ManifestError::SchemaVersion);
         }
         if top.manifests.is_some() && (top.config.is_some() || top.layers.is_some()) {

@@ -122,10 +122,10 @@ where
                 Ok(answer) => answer.await?,
                 Err(refusal) => refusal,
             };
-            if let Some(rest) = rest.and_then(|rest| rest.take()) {
-                if waits || !drain(rest).await {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
+            if let Some(rest) = rest.and_then(|rest| rest.take())
+                && (waits || !drain(rest).await)
+            {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| observed(body, move |_| drop(slot))))
         })

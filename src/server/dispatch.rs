@@ -105,9 +105,9 @@ impl Service<Request> for Dispatch {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let services = self.services.clone();
-        let (route, call) = match taken_apart(request) {
-            Ok(parts) => parts,
-            Err(response) => return Box::pin(async { Ok(response) }),
+        let Some((route, call)) = taken_apart(request) else {
+            let fault = Arc::new(Fault("a request came to its service that was not routed".into()));
+            return Box::pin(async { Ok(ErrorReply::broken(fault).into_response()) });
         };
         let head = call.is_head();
         let changes = !matches!(call.method, Method::GET | Method::HEAD);
@@ -131,14 +131,13 @@ impl Service<Request> for Dispatch {
     }
 }
 
-/// What the layers found out, as the service wants it.
-fn taken_apart(request: Request) -> Result<(Route, Call), Response> {
+/// What the layers found out, as the service wants it; `None` where they did not
+/// find out enough, which is a fault in their order.
+fn taken_apart(request: Request) -> Option<(Route, Call)> {
     let (mut head, body) = request.into_parts();
     let matched = head.extensions.remove::<Matched>().map(|matched| matched.route);
-    let (Some(Ok(route)), Some(origin)) = (matched, head.extensions.remove::<Origin>()) else {
-        let fault = Arc::new(Fault("a request came to its service that was not routed".into()));
-        return Err(ErrorReply::broken(fault).into_response());
-    };
+    let route = matched?.ok()?;
+    let origin = head.extensions.remove::<Origin>()?;
     let call = Call {
         query: Query::parse(head.uri.query().unwrap_or_default().as_bytes()),
         method: head.method,
@@ -150,7 +149,7 @@ fn taken_apart(request: Request) -> Result<(Route, Call), Response> {
         permit: head.extensions.remove::<Permit>(),
         origin,
     };
-    Ok((route, call))
+    Some((route, call))
 }
 
 /// A fault that is told in words.

@@ -35,6 +35,7 @@ impl Housekeeping {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the server is where time comes from")]
 async fn expire_sessions(store: Filesystem, lifetime: Duration, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {

@@ -67,10 +67,10 @@ impl Blobs {
         let id = call.repository(&repository)?;
         let blob = self.find(id, &repository, &digest).await?;
         let public = call.facts().is_some_and(|facts| facts.visibility == Visibility::Public);
-        if call.is_head() && self.auth.check(&call.caller, Access::Push, &repository).await.is_ok() {
-            if blob.damaged || !self.metadata.renew_lease(id, &digest).await? {
-                return Err(Error::BlobUnknown { repository, digest });
-            }
+        let may_push = call.is_head() && self.auth.check(&call.caller, Access::Push, &repository).await.is_ok();
+        // Whoever may push it again is told to.
+        if may_push && (blob.damaged || !self.metadata.renew_lease(id, &digest).await?) {
+            return Err(Error::BlobUnknown { repository, digest });
         }
         if headers::none_match_names(&call.headers, &digest) {
             return Ok(BlobReply { digest, public, part: Part::NotModified });

@@ -167,10 +167,8 @@ pub(crate) fn faults(calls: &[Call], root: &Path, database: &Path) -> Vec<String
                     call.begin <= *renamed
                 });
             }
-            Step::Unlink(path) if path.starts_with(root.join("blobs")) => {
-                if !is_written(&steps, &wal, call.begin) {
-                    faults.push(format!("{} is removed before the database is sure of it", path.display()));
-                }
+            Step::Unlink(path) if path.starts_with(root.join("blobs")) && !is_written(&steps, &wal, call.begin) => {
+                faults.push(format!("{} is removed before the database is sure of it", path.display()));
             }
             Step::Answer(201 | 202) => {
                 for path in [database, &wal] {

@@ -59,7 +59,7 @@ async fn owners_say_who_is_a_member() {
         bob.delete(&path(&alice)).await.is_error(403, "DENIED");
     }
     let found = walk(&bob, &members(team), 1).await;
-    let mut expected = vec![(team, "owner"), (bob.name(), "writer")];
+    let mut expected = [(team, "owner"), (bob.name(), "writer")];
     expected.sort_unstable();
     let found: Vec<_> = column(&found, "username").into_iter().zip(column(&found, "role")).collect();
     assert_eq!(found, expected.iter().map(|(name, role)| (name.to_string(), role.to_string())).collect::<Vec<_>>());
