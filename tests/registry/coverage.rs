@@ -151,8 +151,18 @@ fn every_requirement_has_a_test_or_a_reason() {
 #[test]
 fn every_test_says_and_asserts_something() {
     // What panics where something is not as it should be.
-    const ASSERTIONS: [&str; 8] =
-        ["assert", ".is(", ".is_error(", "is_", "round_trip(", "live(", "look_alike(", "push_manifest("];
+    const ASSERTIONS: [&str; 10] = [
+        "assert",
+        ".is(",
+        ".is_error(",
+        "is_",
+        "round_trip(",
+        "live(",
+        "look_alike(",
+        "push_manifest(",
+        ".none(",
+        ".some(",
+    ];
     let tests = tests();
     assert!(tests.len() > 150, "only {} tests were found", tests.len());
     for test in tests {

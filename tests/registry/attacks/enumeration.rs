@@ -130,6 +130,7 @@ async fn time(client: &Client, victims: &[Client]) -> f64 {
 
 /// User enumeration by time: a name that nobody has costs what one that somebody has does.
 #[tokio::test]
+#[ignore = "measures time, which a busy machine makes worthless; that an unknown name costs a hash is tested in `auth`"]
 async fn the_time_does_not_tell_who_is_there() {
     let registry = TestRegistry::start().await;
     let mut victims = Vec::new();
