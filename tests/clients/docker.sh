@@ -89,5 +89,13 @@ refused "and for no other" 'denied' as robot push "$REGISTRY/bob/imported:v1"
 check "alice removes the robot" remove_robot "$ALICE" "$robot"
 refused "which then pushes no more" 'unauthorized|incorrect username or password' as robot push "$app:v1"
 
+operator() { "$BINARY" "$@" --database-url "sqlite:$(dirname "$BINARY")/registry/registry.db"; }
+check "carol registers" curl -fsS -d "{\"username\":\"carol\",\"password\":\"$PASSWORD\"}" "http://$REGISTRY/api/v1/users"
+shows "carol logs in" 'Login Succeeded' login carol carol "$PASSWORD"
+check "an operator disables her" operator user disable carol
+sleep 1
+refused "she logs in no more" 'unauthorized|incorrect username or password' login carol carol "$PASSWORD"
+refused "and what she had is good for nothing" 'unauthorized|incorrect username or password|denied' as carol push "$app:v1"
+
 shows "alice logs out" 'Removing login credentials' as alice logout "$REGISTRY"
 refused "and then pulls no more of her own" 'unauthorized|authentication required|denied' as alice pull "$app:v1"
