@@ -141,6 +141,7 @@ async fn time(client: &Client, app: &str, stored: [&str; 2], absent: [&str; 2]) 
 
 /// Nor does the time of HEAD and mount (I4).
 #[tokio::test]
+#[ignore = "measures time, which a busy machine makes worthless"]
 async fn the_time_tells_nothing_about_a_digest() {
     let registry = TestRegistry::start().await;
     let (alice, mallory) = (registry.user("alice").await, registry.user("mallory").await);
