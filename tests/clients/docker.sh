@@ -5,6 +5,8 @@ CLIENT=docker
 needs docker dockerd jq
 needs_root
 
+# Where the root directory's mounts are private, dockerd mounts its data on itself, and leaves it so.
+trap 'stop_started; umount "$WORK/data" 2>/dev/null' EXIT
 socket=$WORK/docker.sock
 dockerd --data-root "$WORK/data" --exec-root "$WORK/exec" --pidfile "$WORK/dockerd.pid" -H "unix://$socket" \
   --storage-driver=vfs --iptables=false --ip6tables=false --bridge=none >"$WORK/dockerd.log" 2>&1 &

@@ -82,7 +82,7 @@ needs_root() {
     skipped "all of it" "it needs root"
     exit 0
   }
-  unshare --mount true 2>/dev/null || {
+  unshare --mount --propagation unchanged true 2>/dev/null || {
     skipped "all of it" "this machine lets nobody mount"
     exit 0
   }
