@@ -48,11 +48,12 @@ impl Client {
     /// A session goes on where it was acknowledged to be, or a little further
     /// where a chunk was in flight; one that was being ended may be gone.
     fn check_sessions(&mut self) -> Result<(), Broken> {
+        let power_was_cut = matches!(self.crash, Crash::PowerCut(_));
         for nth in (0..self.sessions.len()).rev() {
             let path = self.sessions[nth].path.clone();
             let reply = self.ask("GET", &path, &[], b"")?;
             let session = &mut self.sessions[nth];
-            let may_be_gone = session.under_way == Step::End || self.crash == Crash::PowerCut;
+            let may_be_gone = session.under_way == Step::End || power_was_cut;
             if reply.status == 404 && may_be_gone {
                 self.counts.gone += 1;
                 self.sessions.swap_remove(nth);
@@ -65,7 +66,7 @@ impl Client {
                 Step::Nothing | Step::End => session.offset,
             };
             // Nothing of a session is synced before it becomes a blob.
-            let least = if self.crash == Crash::PowerCut { 0 } else { session.offset };
+            let least = if power_was_cut { 0 } else { session.offset };
             assert!(
                 (least..=most).contains(&offset),
                 "{path}, {:?}: at {offset} after {} were acknowledged",

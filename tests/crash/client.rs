@@ -1,4 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::content::{Content, sha256};
@@ -45,13 +47,33 @@ pub(crate) enum Step {
 }
 
 /// What happens to servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Crash {
     /// They are killed; the kernel keeps what they wrote.
     Killed,
-    /// What was not synced is lost, and until the server is gone too it may say
-    /// so: a 5xx acknowledges nothing.
-    PowerCut,
+    /// What was not synced is lost. What a server says after that moment it says
+    /// to nobody: it would be without power, too.
+    PowerCut(Power),
+}
+
+/// Whether there is any.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Power(Arc<AtomicBool>);
+
+impl Power {
+    /// It is about to go: what is answered from now on was not heard.
+    pub(crate) fn goes(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// It is there again.
+    pub(crate) fn returns(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 /// How often what happened.
@@ -128,7 +150,7 @@ impl Client {
     ) -> Result<Reply, Broken> {
         for _ in 0..50 {
             let reply = self.line.ask(method, path, headers, body)?;
-            if reply.status >= 500 && self.crash == Crash::PowerCut {
+            if matches!(&self.crash, Crash::PowerCut(power) if power.is_gone()) {
                 return Err(Broken);
             }
             if reply.status != 503 || reply.header("retry-after").is_none() {

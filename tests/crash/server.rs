@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -41,6 +41,8 @@ impl Place {
 /// One running server.
 pub(crate) struct Server {
     child: Child,
+    /// Whether the child is somebody who runs the server, and dies without it.
+    wrapped: bool,
     pub(crate) port: u16,
     /// From its start until it answered.
     pub(crate) started_in: Duration,
@@ -56,7 +58,7 @@ impl Server {
             let mut child = spawn(place, port, environment, wrapper);
             while child.try_wait().unwrap().is_none() {
                 if healthy(port) {
-                    return Some(Self { child, port, started_in: begun.elapsed() });
+                    return Some(Self { child, wrapped: !wrapper.is_empty(), port, started_in: begun.elapsed() });
                 }
                 assert!(begun.elapsed() < Duration::from_secs(60), "no server after a minute:\n{}", place.log());
                 std::thread::sleep(Duration::from_millis(2));
@@ -83,6 +85,11 @@ impl Server {
 
     /// Kills it, or finds it dead.
     pub(crate) fn kill(&mut self) -> ExitStatus {
+        if self.wrapped && self.is_running() {
+            // Its process group is its own, and has the server in it.
+            let group = format!("-{}", self.child.id());
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        }
         let _ = self.child.kill();
         self.child.wait().unwrap()
     }
@@ -135,6 +142,9 @@ fn spawn(place: &Place, port: u16, environment: &BTreeMap<&str, String>, wrapper
     let log = open_log(&place.directory);
     let mut command = place.command(wrapper);
     command.args(["--host", "127.0.0.1", "--port", &port.to_string()]).envs(environment);
+    if !wrapper.is_empty() {
+        command.process_group(0);
+    }
     command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
 
