@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 
 use super::policy::{
-    Access, Asker, Case, Claim, NamespaceAccess, NamespaceCase, Reach, Refusal, Sight, Token, decide,
-    decide_management, decide_namespace,
+    Access, Asker, Case, Claim, NamespaceAccess, NamespaceCase, Reach, Refusal, Sight, Token, decide, decide_claim,
+    decide_management, decide_namespace, decide_user,
 };
 use crate::domain::{Action, Actions, Role, Visibility};
 
@@ -226,6 +226,39 @@ fn a_namespace_is_seen_by_members_and_managed_by_owners() {
         }
     }
     assert_eq!(decide_management(Asker::User, true, Token::Unscoped), Ok(()));
+}
+
+#[test]
+fn accounts_are_their_users_and_the_admins() {
+    let challenge = |insufficient_scope| Err(Refusal::Challenge { insufficient_scope });
+    for own in [false, true] {
+        for (asker, whole, token, expected) in [
+            (Asker::Anonymous, true, Token::Absent, challenge(false)),
+            (Asker::Anonymous, true, Token::Unscoped, challenge(true)),
+            (Asker::User, true, Token::Unscoped, if own { Ok(()) } else { Err(Refusal::Denied) }),
+            (Asker::User, true, Token::Scoped(Actions::ALL), challenge(true)),
+            (Asker::User, false, Token::Absent, Err(Refusal::Denied)),
+            (Asker::Admin, true, Token::Absent, Ok(())),
+            (Asker::Admin, true, Token::Scoped(Actions::ALL), challenge(true)),
+            (Asker::Admin, false, Token::Absent, Err(Refusal::Denied)),
+            (Asker::Robot, true, Token::Absent, Err(Refusal::Denied)),
+        ] {
+            assert_eq!(decide_user(asker, whole, token, own), expected, "{asker:?} {whole} {token:?} {own}");
+        }
+    }
+}
+
+#[test]
+fn a_namespace_is_claimed_by_users_or_by_admins() {
+    for (asker, users, admins) in [
+        (Asker::User, Ok(()), Err(Refusal::Denied)),
+        (Asker::Admin, Ok(()), Ok(())),
+        (Asker::Robot, Err(Refusal::Denied), Err(Refusal::Denied)),
+    ] {
+        assert_eq!(decide_claim(asker, true, Token::Absent, Claim::Users), users);
+        assert_eq!(decide_claim(asker, true, Token::Absent, Claim::Admins), admins);
+        assert_eq!(decide_claim(asker, false, Token::Absent, Claim::Users), Err(Refusal::Denied));
+    }
 }
 
 fn any_actions() -> impl Strategy<Value = Actions> {

@@ -8,6 +8,7 @@
 //! Where neither can be had, the test says which change of the source it was seen to
 //! fail with.
 
+mod costs;
 mod digests;
 mod enumeration;
 mod flips;
@@ -73,4 +74,22 @@ fn telling_apart(one: &[Duration], two: &[Duration]) -> f64 {
     let (one, two) = (faster(one), faster(two));
     let slower = one.iter().flat_map(|a| two.iter().map(move |b| b > a)).filter(|slower| *slower).count();
     slower as f64 / (one.len() * two.len()) as f64
+}
+
+/// Measures until nothing is told apart, four times at most: noise does not repeat itself, a difference does.
+async fn assert_alike(mut measure: impl AsyncFnMut() -> f64) {
+    let mut found = Vec::new();
+    while !found.last().is_some_and(|certainty| (0.2..=0.8).contains(certainty)) {
+        assert!(found.len() < 4, "by the time one can tell, with {found:?}");
+        found.push(measure().await);
+    }
+}
+
+/// Measures until the two are told apart, four times at most: else the measurement finds nothing.
+async fn assert_told_apart(mut measure: impl AsyncFnMut() -> f64) {
+    let mut found = Vec::new();
+    while !found.last().is_some_and(|certainty| *certainty > 0.8) {
+        assert!(found.len() < 4, "the measurement finds nothing where there is something: {found:?}");
+        found.push(measure().await);
+    }
 }

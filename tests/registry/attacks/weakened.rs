@@ -1,5 +1,5 @@
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
 use crate::harness::{Client, REQUEST_ID};
@@ -47,11 +47,11 @@ impl Weakened {
         let port = listener.local_addr().unwrap().port();
         let (address, meddler) = (client.address(), Arc::new(meddler));
         let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, peer)) = listener.accept().await {
                 let meddler = meddler.clone();
                 let answer = service_fn(move |request| {
                     let meddler = meddler.clone();
-                    async move { Ok::<_, Infallible>(pass(address, &*meddler, request).await.map(Full::new)) }
+                    async move { Ok::<_, Infallible>(pass(peer.ip(), address, &*meddler, request).await.map(Full::new)) }
                 });
                 tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
             }
@@ -71,13 +71,16 @@ impl Drop for Weakened {
     }
 }
 
-async fn pass(address: std::net::SocketAddr, meddler: &dyn Meddler, request: Request<Incoming>) -> Answer {
+/// Passes a request on, from the address that it came from: whom the registry sees stays the same.
+async fn pass(from: IpAddr, address: SocketAddr, meddler: &dyn Meddler, request: Request<Incoming>) -> Answer {
     let (mut head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     if let Some(answer) = meddler.before(&mut head) {
         return answer;
     }
-    let stream = TcpStream::connect(address).await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let stream = socket.connect(address).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let driver = tokio::spawn(connection);
     let request = Request::from_parts(head.clone(), Full::new(body));
