@@ -217,14 +217,8 @@ impl Writer {
         };
         match &done {
             Ok(()) => self.caches.apply(news),
-            Err(error) => {
-                tracing::error!(
-                    error = error as &dyn std::error::Error,
-                    changes = jobs.len(),
-                    "changes were not written"
-                );
-                self.caches.clear();
-            }
+            // Each who waits is told, and logs it with the request it belongs to.
+            Err(_) => self.caches.clear(),
         }
         for job in jobs {
             job.answer(done.as_ref().err());

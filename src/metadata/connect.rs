@@ -66,10 +66,12 @@ impl Reconnect {
 }
 
 /// An acknowledged commit survives a power cut (FULL); what a savepoint needs to
-/// go back stays in memory; 8 MiB of pages; a log that grew is cut back.
+/// go back stays in memory; 8 MiB of pages; the log grows to 16 MiB before its
+/// pages are written where they belong, since many are written again by then; one
+/// that grew beyond is cut back.
 const SQLITE_WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
      PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; \
-     PRAGMA journal_size_limit = 67108864";
+     PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864";
 
 const SQLITE_READER: &str = "PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2048";
 
