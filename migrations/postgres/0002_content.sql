@@ -14,8 +14,10 @@ CREATE INDEX repositories_by_namespace ON repositories (namespace, name);
 CREATE INDEX repositories_by_creator ON repositories (creator) WHERE creator IS NOT NULL;
 
 -- Which object holds a digest's bytes. An orphan is an object without a digest: a sweep
--- has claimed its name, so that a commit that comes too late fails.
+-- has claimed its name, so that a commit that comes too late fails. Links name a blob by its
+-- number: what is pushed together then lies together, where digests would scatter it.
 CREATE TABLE blobs (
+    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     object     TEXT COLLATE "C" NOT NULL UNIQUE,
     digest     TEXT COLLATE "C" UNIQUE,
     size       BIGINT NOT NULL CHECK (size >= 0),
@@ -31,14 +33,15 @@ CREATE INDEX blobs_orphaned ON blobs (created_at) WHERE state = 'orphan';
 -- Which repository may serve which blob. No cascade: while a link is there, so is the blob.
 CREATE TABLE repository_blobs (
     repository   BIGINT NOT NULL REFERENCES repositories (id),
-    digest       TEXT COLLATE "C" NOT NULL REFERENCES blobs (digest),
+    blob         BIGINT NOT NULL REFERENCES blobs (id),
     leased_until BIGINT NOT NULL, -- how long it stays although no manifest names it
-    PRIMARY KEY (repository, digest)
+    PRIMARY KEY (repository, blob)
 );
 -- A sweep asks who links a blob; a mount without a source, where it is.
-CREATE INDEX repository_blobs_by_digest ON repository_blobs (digest, repository);
+CREATE INDEX repository_blobs_by_blob ON repository_blobs (blob, repository);
 
 CREATE TABLE manifests (
+    id            BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     repository    BIGINT NOT NULL REFERENCES repositories (id),
     digest        TEXT COLLATE "C" NOT NULL,
     media_type    TEXT NOT NULL,
@@ -46,24 +49,23 @@ CREATE TABLE manifests (
     subject       TEXT COLLATE "C",
     created_at    BIGINT NOT NULL,
     content       BYTEA NOT NULL, -- as it was pushed
-    PRIMARY KEY (repository, digest)
+    UNIQUE (repository, digest)
 );
 
 -- Manifests are small JSON: compressing them costs more than it saves.
 ALTER TABLE manifests ALTER COLUMN content SET STORAGE EXTERNAL;
 
--- What a manifest names. Where the repository links the blob of that digest, `link` is the
--- digest once more, and holds the link; where it does not (an index's child, a layer left
--- elsewhere), it is null, until such a blob is pushed.
+-- What a manifest names. Where the repository links the blob of that digest, `link` is that
+-- blob, and holds the link; where it does not (an index's child, a layer left elsewhere), it is
+-- null, until such a blob is pushed.
 CREATE TABLE manifest_references (
-    repository BIGINT NOT NULL,
-    manifest   TEXT COLLATE "C" NOT NULL,
+    manifest   BIGINT NOT NULL REFERENCES manifests (id) ON DELETE CASCADE,
     digest     TEXT COLLATE "C" NOT NULL,
     kind       TEXT NOT NULL CHECK (kind IN ('blob', 'foreign', 'child')),
-    link       TEXT COLLATE "C" CHECK (link = digest),
-    PRIMARY KEY (repository, manifest, digest),
-    FOREIGN KEY (repository, manifest) REFERENCES manifests (repository, digest) ON DELETE CASCADE,
-    FOREIGN KEY (repository, link) REFERENCES repository_blobs (repository, digest)
+    repository BIGINT NOT NULL,
+    link       BIGINT,
+    PRIMARY KEY (manifest, digest),
+    FOREIGN KEY (repository, link) REFERENCES repository_blobs (repository, blob)
 );
 -- Which manifests hold a blob: asked when it is to be deleted.
 CREATE INDEX manifest_references_by_link ON manifest_references (repository, link) WHERE link IS NOT NULL;

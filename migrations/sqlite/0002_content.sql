@@ -14,8 +14,10 @@ CREATE INDEX repositories_by_namespace ON repositories (namespace, name);
 CREATE INDEX repositories_by_creator ON repositories (creator) WHERE creator IS NOT NULL;
 
 -- Which object holds a digest's bytes. An orphan is an object without a digest: a sweep
--- has claimed its name, so that a commit that comes too late fails.
+-- has claimed its name, so that a commit that comes too late fails. Links name a blob by its
+-- number: what is pushed together then lies together, where digests would scatter it.
 CREATE TABLE blobs (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
     object     TEXT NOT NULL UNIQUE,
     digest     TEXT UNIQUE,
     size       INTEGER NOT NULL CHECK (size >= 0),
@@ -31,14 +33,15 @@ CREATE INDEX blobs_orphaned ON blobs (created_at) WHERE state = 'orphan';
 -- Which repository may serve which blob. No cascade: while a link is there, so is the blob.
 CREATE TABLE repository_blobs (
     repository   INTEGER NOT NULL REFERENCES repositories (id),
-    digest       TEXT NOT NULL REFERENCES blobs (digest),
+    blob         INTEGER NOT NULL REFERENCES blobs (id),
     leased_until INTEGER NOT NULL, -- how long it stays although no manifest names it
-    PRIMARY KEY (repository, digest)
+    PRIMARY KEY (repository, blob)
 ) STRICT, WITHOUT ROWID;
 -- A sweep asks who links a blob; a mount without a source, where it is.
-CREATE INDEX repository_blobs_by_digest ON repository_blobs (digest, repository);
+CREATE INDEX repository_blobs_by_blob ON repository_blobs (blob, repository);
 
 CREATE TABLE manifests (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
     repository    INTEGER NOT NULL REFERENCES repositories (id),
     digest        TEXT NOT NULL,
     media_type    TEXT NOT NULL,
@@ -46,21 +49,20 @@ CREATE TABLE manifests (
     subject       TEXT,
     created_at    INTEGER NOT NULL,
     content       BLOB NOT NULL, -- as it was pushed
-    PRIMARY KEY (repository, digest)
+    UNIQUE (repository, digest)
 ) STRICT;
 
--- What a manifest names. Where the repository links the blob of that digest, `link` is the
--- digest once more, and holds the link; where it does not (an index's child, a layer left
--- elsewhere), it is null, until such a blob is pushed.
+-- What a manifest names. Where the repository links the blob of that digest, `link` is that
+-- blob, and holds the link; where it does not (an index's child, a layer left elsewhere), it is
+-- null, until such a blob is pushed.
 CREATE TABLE manifest_references (
-    repository INTEGER NOT NULL,
-    manifest   TEXT NOT NULL,
+    manifest   INTEGER NOT NULL REFERENCES manifests (id) ON DELETE CASCADE,
     digest     TEXT NOT NULL,
     kind       TEXT NOT NULL CHECK (kind IN ('blob', 'foreign', 'child')),
-    link       TEXT CHECK (link = digest),
-    PRIMARY KEY (repository, manifest, digest),
-    FOREIGN KEY (repository, manifest) REFERENCES manifests (repository, digest) ON DELETE CASCADE,
-    FOREIGN KEY (repository, link) REFERENCES repository_blobs (repository, digest)
+    repository INTEGER NOT NULL,
+    link       INTEGER,
+    PRIMARY KEY (manifest, digest),
+    FOREIGN KEY (repository, link) REFERENCES repository_blobs (repository, blob)
 ) STRICT, WITHOUT ROWID;
 -- Which manifests hold a blob: asked when it is to be deleted.
 CREATE INDEX manifest_references_by_link ON manifest_references (repository, link) WHERE link IS NOT NULL;

@@ -59,9 +59,10 @@ pub enum DeleteBlob {
 static COMMIT: Sql = Sql::new(&[
     "INSERT INTO blobs (object, digest, size, state, created_at, changed_at) VALUES ($1, $2, $3, 'good', $4, $4)
      ON CONFLICT (digest) DO NOTHING",
-    "INSERT INTO repository_blobs (repository, digest, leased_until) VALUES ($5, $2, $6)
-     ON CONFLICT (repository, digest) DO UPDATE SET leased_until = excluded.leased_until",
-    "UPDATE manifest_references VIA(manifest_references_unheld) SET link = digest
+    "INSERT INTO repository_blobs (repository, blob, leased_until) SELECT $5, b.id, $6 FROM blobs b WHERE b.digest = $2
+     ON CONFLICT (repository, blob) DO UPDATE SET leased_until = excluded.leased_until",
+    "UPDATE manifest_references VIA(manifest_references_unheld)
+     SET link = (SELECT b.id FROM blobs b WHERE b.digest = $2)
      WHERE repository = $5 AND digest = $2 AND link IS NULL",
     "SELECT object, size, state FROM blobs WHERE digest = $2",
 ]);
@@ -72,12 +73,13 @@ static MARK_DAMAGED: Sql = Sql::new(&["UPDATE blobs SET state = 'damaged', chang
 static LIST: Sql = Sql::new(&["SELECT object, size, state, digest FROM blobs WHERE digest > $1
      ORDER BY digest LIMIT $2"]);
 static LINK: Sql = Sql::new(&["SELECT b.object, b.size, b.state, l.leased_until
-     FROM repository_blobs l JOIN blobs b ON b.digest = l.digest WHERE l.repository = $1 AND l.digest = $2"]);
+     FROM blobs b JOIN repository_blobs l ON l.blob = b.id WHERE b.digest = $2 AND l.repository = $1"]);
 static RENEW: Sql = Sql::new(&["UPDATE repository_blobs SET leased_until = $3
-     WHERE repository = $1 AND digest = $2 RETURNING digest"]);
-static COUNT_REFERENCES: Sql =
-    Sql::new(&["SELECT count(*) FROM manifest_references WHERE repository = $1 AND link = $2"]);
-static UNLINK: Sql = Sql::new(&["DELETE FROM repository_blobs WHERE repository = $1 AND digest = $2
+     WHERE repository = $1 AND blob = (SELECT b.id FROM blobs b WHERE b.digest = $2) RETURNING blob"]);
+static COUNT_REFERENCES: Sql = Sql::new(&["SELECT count(*) FROM manifest_references WHERE repository = $1
+     AND link = (SELECT b.id FROM blobs b WHERE b.digest = $2)"]);
+static UNLINK: Sql = Sql::new(&["DELETE FROM repository_blobs
+     WHERE repository = $1 AND blob = (SELECT b.id FROM blobs b WHERE b.digest = $2)
      RETURNING (SELECT r.name FROM repositories r WHERE r.id = repository_blobs.repository)"]);
 
 pub(super) fn read_blob(row: &AnyRow) -> Result<Blob, Error> {
@@ -258,8 +260,8 @@ async fn commit(
     ];
     let present = match tx.one(&COMMIT, &args).await? {
         Some(row) => read_blob(&row)?,
-        // Swept between two statements: impossible, since the link holds it.
-        None => return Err(Error::Corrupt { wanted: "blob", text: blob.digest.as_str().into() }),
+        // It was there already, and swept before the link could hold it.
+        None => return Err(Error::lost_race()),
     };
     let link = Link { blob: present.clone(), leased_until };
     tx.note(News::Link(repository, blob.digest.clone(), Some(link)));

@@ -62,6 +62,11 @@ impl Error {
         }
     }
 
+    /// What a transaction needs has gone since it looked: it may win when run again.
+    pub(super) fn lost_race() -> Self {
+        Self::Contended(Arc::new(sqlx::Error::RowNotFound))
+    }
+
     /// Whether the transaction lost a race and may win it when run again.
     pub(super) fn is_race(&self) -> bool {
         matches!(self, Self::Contended(_))

@@ -58,15 +58,18 @@ const INSERT: &str = "INSERT INTO manifests
      (repository, digest, media_type, artifact_type, subject, created_at, content)
      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, digest) DO NOTHING";
 /// Each holds the link of its blob, where there is one: should that go meanwhile, the key says so, and the race is lost.
-const INSERT_REFERENCES: &str = "INSERT INTO manifest_references (repository, manifest, digest, kind, link)
-     SELECT $1, $2, e.value ->> 0, e.value ->> 1,
-         (SELECT l.digest FROM repository_blobs l WHERE l.repository = $1 AND l.digest = e.value ->> 0)
-     FROM EACH($8) e WHERE true ORDER BY e.value ->> 0 ON CONFLICT (repository, manifest, digest) DO NOTHING";
+/// In the order in which a sweep takes them.
+const INSERT_REFERENCES: &str = "INSERT INTO manifest_references (manifest, digest, kind, repository, link)
+     SELECT m.id, e.value ->> 0, e.value ->> 1, $1, (SELECT l.blob FROM blobs b JOIN repository_blobs l ON l.blob = b.id
+         WHERE b.digest = e.value ->> 0 AND l.repository = $1)
+     FROM manifests m CROSS JOIN EACH($8) e WHERE m.repository = $1 AND m.digest = $2
+     ORDER BY 5 ON CONFLICT (manifest, digest) DO NOTHING";
 /// What is here neither as a blob nor, for a child, as a manifest. Asked last, of what holds by then; and not by the
 /// index of all that is null in the repository.
-const ABSENT: &str = "SELECT r.digest, r.kind FROM manifest_references r
-     WHERE r.repository = $1 AND r.manifest = $2 AND COALESCE(r.link, '') = '' AND NOT (r.kind = 'child' AND EXISTS
-         (SELECT 1 FROM manifests m WHERE m.repository = $1 AND m.digest = r.digest))";
+const ABSENT: &str = "SELECT r.digest, r.kind FROM manifests m CROSS JOIN manifest_references r
+     WHERE m.repository = $1 AND m.digest = $2 AND r.manifest = m.id AND COALESCE(r.link, 0) = 0
+     AND NOT (r.kind = 'child' AND EXISTS
+         (SELECT 1 FROM manifests c WHERE c.repository = $1 AND c.digest = r.digest))";
 static PUT: Sql = Sql::new(&[INSERT, INSERT_REFERENCES, ABSENT]);
 static PUT_TAGGED: Sql = Sql::new(&[INSERT, INSERT_REFERENCES, ABSENT, tags::INSERT_NEW, tags::LOG_MOVES, tags::MOVE]);
 /// A blob on its way holds its repository's row. With this lock, all that came before are seen, and none comes
@@ -78,10 +81,10 @@ static GET: Sql = Sql::new(&["SELECT media_type, content FROM manifests WHERE re
 /// Whoever was told that the blobs are here has a lease's time. All of them, not only those that nothing else
 /// names: of two manifests that go at once, each would take the other for the one that stays.
 static DELETE: Sql = Sql::new(&[
-    "UPDATE repository_blobs SET leased_until = $3 WHERE repository = $1 AND leased_until < $3 AND digest IN
-     (SELECT l.digest FROM manifest_references r CROSS JOIN repository_blobs l
-      WHERE l.repository = r.repository AND l.digest = r.link AND r.repository = $1 AND r.manifest = $2
-      ORDER BY l.digest FOR_UPDATE(l))",
+    "UPDATE repository_blobs SET leased_until = $3 WHERE repository = $1 AND leased_until < $3 AND blob IN
+     (SELECT l.blob FROM manifests m CROSS JOIN manifest_references r CROSS JOIN repository_blobs l
+      WHERE m.repository = $1 AND m.digest = $2 AND r.manifest = m.id AND l.repository = $1 AND l.blob = r.link
+      ORDER BY l.blob FOR_UPDATE(l))",
     "DELETE FROM tags WHERE repository = $1 AND digest = $2 RETURNING 'tag', name",
     "DELETE FROM manifests WHERE repository = $1 AND digest = $2
      RETURNING 'repository', (SELECT r.name FROM repositories r WHERE r.id = manifests.repository)",

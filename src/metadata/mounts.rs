@@ -17,19 +17,21 @@ pub enum Reach {
 
 /// Links what is linked at the source or here already; a damaged blob is better pushed again.
 static MOUNT: Sql = Sql::new(&[
-    "INSERT INTO repository_blobs (repository, digest, leased_until)
-     SELECT $1, b.digest, $4 FROM blobs b WHERE b.digest = $3 AND b.state = 'good' AND
-     (EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = $3 AND l.repository = $1)
-      OR EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = $3 AND l.repository = $2))
-     ON CONFLICT (repository, digest) DO UPDATE SET leased_until = excluded.leased_until RETURNING digest",
-    "UPDATE manifest_references VIA(manifest_references_unheld) SET link = digest
+    "INSERT INTO repository_blobs (repository, blob, leased_until)
+     SELECT $1, b.id, $4 FROM blobs b WHERE b.digest = $3 AND b.state = 'good' AND
+     (EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob = b.id AND l.repository = $1)
+      OR EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob = b.id AND l.repository = $2))
+     ON CONFLICT (repository, blob) DO UPDATE SET leased_until = excluded.leased_until RETURNING blob",
+    "UPDATE manifest_references VIA(manifest_references_unheld)
+     SET link = (SELECT b.id FROM blobs b WHERE b.digest = $3)
      WHERE repository = $1 AND digest = $3 AND link IS NULL",
 ]);
 
 /// At most so many links are looked at, whoever they belong to.
 macro_rules! some_links {
     () => {
-        "(SELECT repository FROM repository_blobs WHERE digest = $1 ORDER BY repository LIMIT 64)"
+        "(SELECT repository FROM repository_blobs WHERE blob = (SELECT b.id FROM blobs b WHERE b.digest = $1)
+         ORDER BY repository LIMIT 64)"
     };
 }
 
@@ -40,7 +42,8 @@ static FIND_PUBLIC: Sql = Sql::new(&[concat!(
     " l JOIN repositories r ON r.id = l.repository WHERE r.visibility = 'public'
      UNION ALL
      SELECT n.id FROM (SELECT (SELECT r.id FROM repositories r WHERE r.name = e.value ->> 0 AND EXISTS
-         (SELECT 1 FROM repository_blobs l WHERE l.repository = r.id AND l.digest = $1 LIMIT 1 OFFSET 0)) AS id
+         (SELECT 1 FROM repository_blobs l WHERE l.repository = r.id
+          AND l.blob = (SELECT b.id FROM blobs b WHERE b.digest = $1) LIMIT 1 OFFSET 0)) AS id
          FROM EACH($2) e) n
      WHERE n.id IS NOT NULL LIMIT 1"
 )]);

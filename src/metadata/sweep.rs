@@ -17,20 +17,24 @@ pub struct Swept<T, C> {
 }
 
 /// A place among the links.
-pub type LinkCursor = (RepositoryId, Digest);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkCursor {
+    repository: i64,
+    blob: i64,
+}
 
 /// The last of a page, found before anything goes.
-static LINKS_END: Sql = Sql::new(&["SELECT repository, digest FROM repository_blobs
-     WHERE (repository, digest) > ($1, $2) ORDER BY repository, digest LIMIT 1 OFFSET $3"]);
+static LINKS_END: Sql = Sql::new(&["SELECT repository, blob FROM repository_blobs
+     WHERE (repository, blob) > ($1, $2) ORDER BY repository, blob LIMIT 1 OFFSET $3"]);
 // OFFSET 0: asked of each row by index, instead of joined with the whole table.
-static SWEEP_LINKS: Sql = Sql::new(&["DELETE FROM repository_blobs WHERE (repository, digest) > ($1, $2)
-     AND (repository, digest) <= ($3, $4) AND leased_until < $5 AND NOT EXISTS
+static SWEEP_LINKS: Sql = Sql::new(&["DELETE FROM repository_blobs WHERE (repository, blob) > ($1, $2)
+     AND (repository, blob) <= ($3, $4) AND leased_until < $5 AND NOT EXISTS
      (SELECT 1 FROM manifest_references r WHERE r.repository = repository_blobs.repository
-      AND r.link = repository_blobs.digest LIMIT 1 OFFSET 0)
-     RETURNING repository, digest"]);
+      AND r.link = repository_blobs.blob LIMIT 1 OFFSET 0)
+     RETURNING repository, (SELECT b.digest FROM blobs b WHERE b.id = repository_blobs.blob)"]);
 static BLOBS_END: Sql = Sql::new(&["SELECT digest FROM blobs WHERE digest > $1 ORDER BY digest LIMIT 1 OFFSET $2"]);
 static SWEEP_BLOBS: Sql = Sql::new(&["DELETE FROM blobs WHERE digest > $1 AND digest <= $2
-     AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = blobs.digest LIMIT 1 OFFSET 0)
+     AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob = blobs.id LIMIT 1 OFFSET 0)
      RETURNING object"]);
 /// A claim that stands already is as good as a new one.
 static CLAIM_ORPHAN: Sql = Sql::new(&[
@@ -54,22 +58,19 @@ impl Metadata {
         &self,
         after: Option<LinkCursor>,
         count: usize,
-    ) -> Result<Swept<LinkCursor, LinkCursor>, Error> {
+    ) -> Result<Swept<(RepositoryId, Digest), LinkCursor>, Error> {
         self.write("sweep_links", (after, count), |tx, (after, count)| {
             Box::pin(async move {
-                let (repository, digest) =
-                    after.as_ref().map_or((0, ""), |(repository, digest)| (repository.0, digest.as_str()));
-                let last = [repository.into(), digest.into(), (limit(*count) - 1).max(0).into()];
+                let after = after.unwrap_or(LinkCursor { repository: 0, blob: 0 });
+                let last = [after.repository.into(), after.blob.into(), (limit(*count) - 1).max(0).into()];
                 let next = match tx.one(&LINKS_END, &last).await? {
-                    Some(row) => Some((RepositoryId(row.int(0)?), row.parse(1, "digest")?)),
+                    Some(row) => Some(LinkCursor { repository: row.int(0)?, blob: row.int(1)? }),
                     None => None,
                 };
-                let (end, until): (i64, &str) = match &next {
-                    Some((RepositoryId(end), digest)) => (*end, Digest::as_str(digest)),
-                    None => (i64::MAX, END),
-                };
+                let end = next.unwrap_or(LinkCursor { repository: i64::MAX, blob: i64::MAX });
                 let now = tx.now.as_micros();
-                let args = [repository.into(), digest.into(), end.into(), until.into(), now.into()];
+                let args =
+                    [after.repository.into(), after.blob.into(), end.repository.into(), end.blob.into(), now.into()];
                 let mut removed = Vec::new();
                 for row in tx.all(&SWEEP_LINKS, &args).await? {
                     let link = (RepositoryId(row.int(0)?), row.parse::<Digest>(1, "digest")?);
