@@ -12,9 +12,10 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
 use super::Error;
 use super::dialect::Backend;
 use super::migrate::migrate;
+use super::readers::Readers;
 
 /// How long a question waits for a connection before it is told that the database is away.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the database could not be opened. For a person who starts the registry.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +47,14 @@ impl From<sqlx::Error> for OpenError {
 }
 
 /// Everything that leads to the database.
-pub(super) struct Connections {
-    pub(super) backend: Backend,
-    /// Many at once, for questions; on PostgreSQL for changes too.
-    pub(super) pool: AnyPool,
-    /// The one that writes, on SQLite.
-    pub(super) writer: Option<(AnyConnection, Reconnect)>,
+pub(super) enum Connections {
+    Sqlite {
+        readers: Readers,
+        writer: AnyConnection,
+        reconnect: Reconnect,
+    },
+    /// For questions and changes alike.
+    Postgres(AnyPool),
 }
 
 /// Opens the writer's connection anew, should it break.
@@ -73,7 +76,7 @@ const SQLITE_WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FUL
      PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; \
      PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864";
 
-const SQLITE_READER: &str = "PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2048";
+pub(super) const SQLITE_READER: &str = "PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2048";
 
 /// Commits survive a power cut whatever the server's default is, and nothing waits or idles for ever.
 const POSTGRES_SESSION: &str = "SELECT set_config('synchronous_commit', 'local', false) \
@@ -107,21 +110,8 @@ async fn sqlite(url: &str, connections: u32) -> Result<Connections, OpenError> {
     let reconnect = Reconnect(options.clone());
     let mut writer = reconnect.connect().await?;
     migrate(&mut writer, Backend::Sqlite).await?;
-    let pool = AnyPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                sqlx::raw_sql(SQLITE_READER).execute(connection).await?;
-                Ok(())
-            })
-        })
-        .connect_with(options)
-        .await?;
-    Ok(Connections { backend: Backend::Sqlite, pool, writer: Some((writer, reconnect)) })
+    let readers = Readers::new(options, usize::try_from(connections).unwrap_or(1).max(1));
+    Ok(Connections::Sqlite { readers, writer, reconnect })
 }
 
 async fn postgres(url: &str, connections: u32) -> Result<Connections, OpenError> {
@@ -141,7 +131,7 @@ async fn postgres(url: &str, connections: u32) -> Result<Connections, OpenError>
     let mut connection = pool.acquire().await?.detach();
     migrate(&mut connection, Backend::Postgres).await?;
     connection.close().await?;
-    Ok(Connections { backend: Backend::Postgres, pool, writer: None })
+    Ok(Connections::Postgres(pool))
 }
 
 /// Statements are not logged: they are many, and one that is slow shows in the metrics.

@@ -39,6 +39,7 @@ mod open;
 mod origin;
 mod pagination;
 mod push;
+mod readers;
 mod referrers;
 mod repositories;
 mod settings;

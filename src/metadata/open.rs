@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -13,6 +13,7 @@ use super::change::{Change, Job, Writer, transact};
 use super::connect::{Connections, OpenError, connect};
 use super::dialect::{Arg, Backend, Sql};
 use super::error::{Error, Refusal};
+use super::readers::Readers;
 use super::transaction::{Tx, run};
 
 /// Where the metadata is and how it is kept.
@@ -22,7 +23,7 @@ pub struct Options {
     pub url: String,
     /// How long a blob that no manifest names stays linked.
     pub lease: Duration,
-    /// How many connections may be open at once.
+    /// How many connections may be open at once, beside the one that writes to SQLite.
     pub connections: u32,
     /// How much of the manifests is kept in memory, in bytes.
     pub manifest_cache: u64,
@@ -36,10 +37,13 @@ pub struct Options {
 impl Options {
     /// That database, everything else as usual.
     pub fn new(url: impl Into<String>) -> Self {
+        let url = url.into();
+        // A reader of a file is a thread here; one of a server mostly waits for it.
+        let connections = if url.starts_with("sqlite:") { 4 } else { 16 };
         Self {
-            url: url.into(),
+            url,
             lease: Duration::from_secs(24 * 60 * 60),
-            connections: 8,
+            connections,
             manifest_cache: 16 * 1024 * 1024,
             staleness: Duration::from_secs(2),
             poll: Duration::from_millis(200),
@@ -73,10 +77,17 @@ pub(super) struct Core {
     pub(super) backend: Backend,
     pub(super) caches: Arc<Caches>,
     pub(super) lease: Duration,
-    pool: AnyPool,
-    /// To the writer, on SQLite, until the metadata is closed.
-    jobs: std::sync::RwLock<Option<mpsc::Sender<Box<dyn Job>>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    database: Database,
+}
+
+enum Database {
+    Sqlite {
+        readers: Readers,
+        /// To the writer, until the metadata is closed.
+        jobs: RwLock<Option<mpsc::Sender<Box<dyn Job>>>>,
+        writer: Mutex<Option<JoinHandle<()>>>,
+    },
+    Postgres(AnyPool),
 }
 
 static PING: Sql = Sql::new(&["SELECT 1"]);
@@ -87,24 +98,21 @@ impl Metadata {
     /// # Errors
     /// [`OpenError`] says what is in the way.
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
-        let Connections { backend, pool, writer } = connect(&options.url, options.connections).await?;
+        let connections = connect(&options.url, options.connections).await?;
+        let backend = match connections {
+            Connections::Sqlite { .. } => Backend::Sqlite,
+            Connections::Postgres(_) => Backend::Postgres,
+        };
         let caches = Arc::new(Caches::new(backend, options.staleness, options.manifest_cache));
-        let (jobs, writer) = match writer {
-            Some((connection, reconnect)) => {
-                let (writer, jobs) = Writer::new(connection, reconnect, Arc::clone(&caches), options.poll);
-                (Some(jobs), Some(tokio::spawn(writer.serve())))
+        let database = match connections {
+            Connections::Sqlite { readers, writer, reconnect } => {
+                let (writer, jobs) = Writer::new(writer, reconnect, Arc::clone(&caches), options.poll);
+                let writer = Mutex::new(Some(tokio::spawn(writer.serve())));
+                Database::Sqlite { readers, jobs: RwLock::new(Some(jobs)), writer }
             }
-            None => (None, None),
+            Connections::Postgres(pool) => Database::Postgres(pool),
         };
-        let core = Core {
-            backend,
-            caches,
-            lease: options.lease,
-            pool,
-            jobs: std::sync::RwLock::new(jobs),
-            writer: Mutex::new(writer),
-        };
-        Ok(Self { core: Arc::new(core) })
+        Ok(Self { core: Arc::new(Core { backend, caches, lease: options.lease, database }) })
     }
 
     /// Which database it is.
@@ -122,13 +130,18 @@ impl Metadata {
 
     /// Finishes the changes under way and closes the connections.
     pub async fn close(&self) {
-        drop(self.core.jobs.write().unwrap_or_else(std::sync::PoisonError::into_inner).take());
-        if let Some(writer) = self.core.writer.lock().await.take()
-            && let Err(error) = writer.await
-        {
-            tracing::error!(%error, "the writer did not end well");
+        match &self.core.database {
+            Database::Sqlite { readers, jobs, writer } => {
+                drop(jobs.write().unwrap_or_else(PoisonError::into_inner).take());
+                if let Some(writer) = writer.lock().await.take()
+                    && let Err(error) = writer.await
+                {
+                    tracing::error!(%error, "the writer did not end well");
+                }
+                readers.close().await;
+            }
+            Database::Postgres(pool) => pool.close().await,
         }
-        self.core.pool.close().await;
     }
 
     /// Asks the database.
@@ -159,11 +172,11 @@ impl Metadata {
         F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
     {
         let began = Instant::now();
-        let outcome = match self.core.backend {
-            Backend::Sqlite => self.core.queue(args, change).await,
-            Backend::Postgres => {
-                let core = Arc::clone(&self.core);
-                tokio::spawn(async move { transact(&core.pool, &core.caches, &args, &change).await })
+        let outcome = match &self.core.database {
+            Database::Sqlite { jobs, .. } => queue(jobs, args, change).await,
+            Database::Postgres(pool) => {
+                let (pool, caches) = (pool.clone(), Arc::clone(&self.core.caches));
+                tokio::spawn(async move { transact(&pool, &caches, &args, &change).await })
                     .await
                     .unwrap_or_else(|_| Err(Error::Closed.into()))
             }
@@ -175,33 +188,43 @@ impl Metadata {
 
 impl Core {
     async fn read(&self, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<AnyRow>, Error> {
-        let mut connection = self.pool.acquire().await?;
-        Ok(run(&mut connection, self.backend, sql, args).await?.rows)
-    }
-
-    async fn queue<A, T, E, F>(&self, args: A, change: F) -> Result<T, E>
-    where
-        A: Send + Sync + 'static,
-        T: Send + 'static,
-        E: Refusal,
-        F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
-    {
-        let jobs = self.jobs.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let (job, answer) = Change::new(args, change);
-        match jobs {
-            Some(jobs) => jobs.send(Box::new(job)).await.map_err(|_| Error::Closed)?,
-            None => return Err(Error::Closed.into()),
+        match &self.database {
+            Database::Sqlite { readers, .. } => readers.run(sql, args).await,
+            Database::Postgres(pool) => {
+                let mut connection = pool.acquire().await?;
+                Ok(run(&mut connection, Backend::Postgres, sql, args).await?.rows)
+            }
         }
-        answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
     }
 
     fn measure(&self, op: &'static str, began: Instant) {
         let backend = self.backend.as_str();
         metrics::histogram!("registry_db_query_duration_seconds", "op" => op, "backend" => backend)
             .record(began.elapsed().as_secs_f64());
-        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
-        let in_use = self.pool.size().saturating_sub(idle);
-        metrics::gauge!("registry_db_pool_connections", "state" => "idle").set(idle);
-        metrics::gauge!("registry_db_pool_connections", "state" => "in_use").set(in_use);
+        let (idle, in_use) = match &self.database {
+            Database::Sqlite { readers, .. } => readers.idle_and_in_use(),
+            Database::Postgres(pool) => {
+                let open = usize::try_from(pool.size()).unwrap_or_default();
+                (pool.num_idle(), open.saturating_sub(pool.num_idle()))
+            }
+        };
+        for (state, count) in [("idle", idle), ("in_use", in_use)] {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            metrics::gauge!("registry_db_pool_connections", "state" => state).set(count);
+        }
     }
+}
+
+/// Hands a change to the writer and waits until it is committed.
+async fn queue<A, T, E, F>(jobs: &RwLock<Option<mpsc::Sender<Box<dyn Job>>>>, args: A, change: F) -> Result<T, E>
+where
+    A: Send + Sync + 'static,
+    T: Send + 'static,
+    E: Refusal,
+    F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>> + Send + Sync + 'static,
+{
+    let jobs = jobs.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::Closed)?;
+    let (job, answer) = Change::new(args, change);
+    jobs.send(Box::new(job)).await.map_err(|_| Error::Closed)?;
+    answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
 }
