@@ -58,7 +58,7 @@ pub(super) enum Connections {
 }
 
 /// Opens the writer's connection anew, should it break.
-pub(super) struct Reconnect(AnyConnectOptions);
+pub(super) struct Reconnect(Box<AnyConnectOptions>);
 
 impl Reconnect {
     pub(super) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
@@ -107,7 +107,7 @@ async fn sqlite(url: &str, connections: u32) -> Result<Connections, OpenError> {
         Some(_) => format!("{url}&mode=rwc"),
     };
     let options = quiet(&with_mode)?;
-    let reconnect = Reconnect(options.clone());
+    let reconnect = Reconnect(Box::new(options.clone()));
     let mut writer = reconnect.connect().await?;
     migrate(&mut writer, Backend::Sqlite).await?;
     let readers = Readers::new(options, usize::try_from(connections).unwrap_or(1).max(1));

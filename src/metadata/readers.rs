@@ -13,7 +13,7 @@ use super::transaction::run;
 /// SQLite's connections that only read. A pool that looks after servers that
 /// come and go costs as much as a question itself; a file needs none of that.
 pub(super) struct Readers {
-    options: AnyConnectOptions,
+    options: Box<AnyConnectOptions>,
     free: Mutex<Vec<AnyConnection>>,
     /// One for each connection that may be open.
     permits: Semaphore,
@@ -23,7 +23,12 @@ pub(super) struct Readers {
 impl Readers {
     /// At most so many, opened when they are first needed.
     pub(super) fn new(options: AnyConnectOptions, most: usize) -> Self {
-        Self { options, free: Mutex::new(Vec::with_capacity(most)), permits: Semaphore::new(most), most }
+        Self {
+            options: Box::new(options),
+            free: Mutex::new(Vec::with_capacity(most)),
+            permits: Semaphore::new(most),
+            most,
+        }
     }
 
     /// Asks a question.
