@@ -258,7 +258,8 @@ async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest, origi
     let stored = StoredManifest {
         digest: new.digest.clone(),
         media_type: new.manifest.media_type.as_str().into(),
-        bytes: new.bytes.clone(),
+        // A slice of what was received would keep all of that for as long as it is cached.
+        bytes: Bytes::copy_from_slice(&new.bytes),
     };
     tx.note(News::Manifest(repository, new.digest.clone(), Some(stored)));
     for tag in &new.tags {
