@@ -3,17 +3,18 @@
 //! glibc gives each thread an arena of its own and returns little of what was
 //! freed there, so a burst of uploads on the blocking threads would stay in our
 //! resident memory for ever: after the same load, 178 MiB instead of 62. Two arenas
-//! are enough, since buffers that matter come from pools, and what lies free at
-//! the end of one goes back to the system.
+//! are enough, and what lies free at the end of one goes back to the system,
+//! but not at once: buffers of a connection that uploads are some 400 KiB, and to map
+//! and unmap each of them costs more than all else that is done with a gigabyte but its hash.
 
 /// Bytes that may lie free at the end of an arena.
 #[cfg(target_env = "gnu")]
-const TRIM_THRESHOLD: i32 = 128 * 1024;
+const TRIM_THRESHOLD: i32 = 4 * 1024 * 1024;
 
 /// Bytes from which an allocation is mapped alone, and so returned when freed. Set,
 /// since glibc otherwise raises it with each large block that is freed.
 #[cfg(target_env = "gnu")]
-const MMAP_THRESHOLD: i32 = 256 * 1024;
+const MMAP_THRESHOLD: i32 = 4 * 1024 * 1024;
 
 /// Tells the allocator to keep less. Meant for the start of a server, before its threads.
 #[cfg(target_env = "gnu")]
