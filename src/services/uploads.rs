@@ -7,19 +7,28 @@
 //! is cut off again, so that the session stays as it was; what a broken PATCH
 //! brought is kept (R-UPL-18).
 
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
 use http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderValue, StatusCode};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use metrics::counter;
+use tokio::time::timeout;
 
 use super::{Call, Error, IntoResponse, Push};
 use crate::domain::{Algorithm, Digest, DigestError, RepositoryName, UploadId};
-use crate::protocol::{Body, ChunkRange, Response, headers};
+use crate::protocol::{Body, BodyError, BoxError, ChunkRange, Response, headers};
 use crate::router;
 use crate::router::Links;
 use crate::store;
 use crate::store::{BlobStore, CommitError, Session, SessionOwner};
+
+/// How long a body may pause while another request waits for its session: the one
+/// who sends it is likely gone, and the one who waits its retry (R-UPL-19).
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// Receives blobs.
 #[derive(Clone)]
@@ -267,7 +276,7 @@ enum Receive {
 async fn receive(session: &mut impl Session, mut body: Body, range: Option<ChunkRange>) -> Result<(), Receive> {
     let begun = session.offset();
     let received = counter!("registry_upload_bytes_total");
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = next(session, &mut body).await {
         let frame = frame.map_err(|error| Receive::Broken(Error::of_body(error)))?;
         let Ok(data) = frame.into_data() else { continue };
         if let Some(range) = range.filter(|range| session.offset() - begun + data.len() as u64 > range.len()) {
@@ -281,6 +290,16 @@ async fn receive(session: &mut impl Session, mut body: Body, range: Option<Chunk
     match range {
         Some(range) if range.len() != body => Err(Receive::Refused(Error::ChunkLength { range: range.len(), body })),
         _ => Ok(()),
+    }
+}
+
+/// What comes next of a body, which must not be long where somebody waits for its session.
+async fn next(session: &impl Session, body: &mut Body) -> Option<Result<Frame<Bytes>, BoxError>> {
+    let mut frame = pin!(body.frame());
+    tokio::select! {
+        biased;
+        frame = &mut frame => frame,
+        () = session.wanted() => timeout(PAUSE, frame).await.unwrap_or_else(|_| Some(Err(BodyError::Stalled.into()))),
     }
 }
 
