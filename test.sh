@@ -167,7 +167,8 @@ unset TEST_POSTGRES_URL
 ! wants sqlite || tests "tests on SQLite" cargo test --locked --no-fail-fast
 if wants postgres; then
   if start_postgres; then
-    tests "units and crashes on PostgreSQL" cargo test --locked --no-fail-fast --lib --test crash
+    tests "units on PostgreSQL" cargo test --locked --no-fail-fast --lib
+    tests "crashes on PostgreSQL" cargo test --locked --no-fail-fast --test crash -- --include-ignored
     # Those of several replicas are ignored elsewhere; what only prints figures is for a person.
     tests "the registry on PostgreSQL" cargo test --locked --no-fail-fast --test registry -- --include-ignored \
       --skip what_a_login_costs

@@ -17,7 +17,8 @@
 //!
 //! `CRASH_POWER_CUTS` is the same for power cuts, and `CRASH_SERVER` names another
 //! build of the server. `CRASH_SEED` repeats what clients do and how servers die; the moments
-//! themselves are the machine's. PostgreSQL is where `TEST_POSTGRES_URL` says.
+//! themselves are the machine's. Those on PostgreSQL are ignored unless asked for by
+//! `-- --include-ignored`; where it is, `TEST_POSTGRES_URL` says.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that is surprised should say so and stop")]
 
@@ -54,6 +55,11 @@ fn setting(name: &str) -> Option<String> {
 
 fn number(name: &str) -> Option<u64> {
     setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Where PostgreSQL is.
+fn postgres() -> String {
+    setting("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL names a server")
 }
 
 /// Lives until so many servers have died, or time is up in the short form.
@@ -96,18 +102,14 @@ fn what_was_acknowledged_survives_on_sqlite() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL"]
 fn what_was_acknowledged_survives_on_postgresql() {
-    match setting("TEST_POSTGRES_URL") {
-        Some(server) => kill("PostgreSQL", 1, Some(server)),
-        None => println!("skipped: TEST_POSTGRES_URL names no server"),
-    }
+    kill("PostgreSQL", 1, Some(postgres()));
 }
 
 /// Replicas share a database and a store; one dies, the others go on.
 #[test]
+#[ignore = "needs PostgreSQL"]
 fn what_was_acknowledged_survives_with_replicas() {
-    match setting("TEST_POSTGRES_URL") {
-        Some(server) => kill("two replicas on PostgreSQL", 2, Some(server)),
-        None => println!("skipped: TEST_POSTGRES_URL names no server"),
-    }
+    kill("two replicas on PostgreSQL", 2, Some(postgres()));
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Registry, bytes, directory};
 use crate::content::sha256;
 use crate::database::Database;
-use crate::setting;
+use crate::postgres;
 
 /// The line between a registry and PostgreSQL, which a test can cut.
 struct Wire {
@@ -103,12 +103,8 @@ fn carry(mut from: TcpStream, mut to: TcpStream, state: &State, upwards: bool) {
 }
 
 /// A registry whose PostgreSQL is behind a wire.
-fn wired() -> Option<(Wire, Registry)> {
-    let Some(server) = setting("TEST_POSTGRES_URL") else {
-        println!("skipped: TEST_POSTGRES_URL names no server");
-        return None;
-    };
-    let database = Database::postgres(&server);
+fn wired() -> (Wire, Registry) {
+    let database = Database::postgres(&postgres());
     let url = database.url().to_owned();
     let (scheme, rest) = url.split_once("://").unwrap();
     let (address, name) = rest.split_once('/').unwrap();
@@ -117,7 +113,7 @@ fn wired() -> Option<(Wire, Registry)> {
     let wire = Wire::new(&upstream);
     let through = format!("{scheme}://{account}127.0.0.1:{}/{name}", wire.port);
     let registry = Registry::start_on(directory(), database, |place, _| place.database = through);
-    Some((wire, registry))
+    (wire, registry)
 }
 
 /// Sends a request that the database must answer. It may not take long to say that it cannot.
@@ -141,7 +137,7 @@ fn is_ready_again(registry: &mut Registry) {
 /// I2: with the database away everything says so, nothing is lost, and it goes on by itself.
 #[test]
 fn a_database_that_is_away_is_told_and_waited_for() {
-    let Some((wire, mut registry)) = wired() else { return };
+    let (wire, mut registry) = wired();
     let (config, layer, more) = (bytes(1, 500), bytes(2, 100_000), bytes(3, 200_000));
     registry.push("alice/app", &config, 201);
     registry.push("alice/app", &layer, 201);
@@ -174,7 +170,7 @@ fn a_database_that_is_away_is_told_and_waited_for() {
 /// I2, I3: whether a commit was made is unknown when its answer is lost. What it may have made is whole.
 #[test]
 fn a_lost_answer_to_a_commit_loses_nothing() {
-    let Some((wire, mut registry)) = wired() else { return };
+    let (wire, mut registry) = wired();
     let config = bytes(1, 500);
     registry.push("alice/app", &config, 201);
     let mut unknown = 0;
