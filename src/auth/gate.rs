@@ -204,8 +204,7 @@ impl Auth {
         counted("bearer", self.core.bearer(token).await)
     }
 
-    /// Who sends that name and password. An access token may stand in for the
-    /// password. Nothing and nothing is nobody (R-TKG-04).
+    /// Who sends that name and password in a header. Nothing and nothing is nobody (R-TKG-04).
     ///
     /// # Errors
     /// [`Rejection`].
@@ -213,6 +212,15 @@ impl Auth {
         if user.is_empty() && password.is_empty() {
             return Ok(Caller::anonymous());
         }
+        self.log_in(user, password, peer).await
+    }
+
+    /// Who has that name and password; somebody, and not nobody. An access token
+    /// may stand in for the password.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn log_in(&self, user: &str, password: &str, peer: &Peer) -> Result<Caller, Rejection> {
         let (method, outcome) = match secret::kind_of(password) {
             Some(kind) => ("access_token", self.core.secret(kind, user, password, peer).await),
             None => ("password", self.core.password(user, password, peer).await),

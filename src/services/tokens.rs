@@ -105,7 +105,10 @@ impl Tokens {
     pub async fn get(&self, _: router::TokenGet, call: Call) -> Result<Json<TokenReply>, Error> {
         let caller = match Credentials::of(&call.headers) {
             Ok(Credentials::None) => Caller::anonymous(),
-            Ok(Credentials::Basic { user, password }) => self.login(&user, password.expose_secret(), &call).await?,
+            Ok(Credentials::Basic { user, password }) => {
+                let caller = self.auth.basic(&user, password.expose_secret(), &call.peer()).await;
+                caller.map_err(Error::of_rejection)?
+            }
             // A token is no credential for another one.
             Ok(Credentials::Bearer(_)) | Err(_) => return Err(Error::Credentials),
         };
@@ -122,29 +125,27 @@ impl Tokens {
     /// [`Error::Credentials`] for wrong ones, [`Error::Form`] for a form that is not as documented.
     pub async fn post(&self, _: router::TokenPost, form: TokenForm, call: Call) -> Result<Json<TokenReply>, Error> {
         const NEEDED: Error = Error::Form("`grant_type`, and what it needs, must be there");
-        let offline = form.access_type.as_deref() == Some("offline");
-        let (caller, refresh) = match form.grant_type {
+        let (caller, shown) = match form.grant_type {
             GrantType::Password => {
                 let (user, password) = (form.username.ok_or(NEEDED)?, form.password.ok_or(NEEDED)?);
-                let caller = self.login(&user, password.expose_secret(), &call).await?;
-                let client = form.client_id.as_deref();
-                let refresh = if offline { self.refresh_token(&caller, client, &call).await? } else { None };
-                (caller, refresh)
+                (self.auth.log_in(&user, password.expose_secret(), &call.peer()).await, None)
             }
             GrantType::RefreshToken => {
                 let token = form.refresh_token.ok_or(NEEDED)?;
-                let caller = self.auth.refresh(token.expose_secret(), &call.peer()).await;
-                // It stays good, so it is what the client goes on with.
-                (caller.map_err(Error::of_rejection)?, offline.then_some(token))
+                (self.auth.refresh(token.expose_secret(), &call.peer()).await, Some(token))
             }
         };
+        let caller = caller.map_err(Error::of_rejection)?;
         let issued = self.issue(&caller, form.scope.iter().map(String::as_str)).await?;
+        // Last, so that what is refused leaves no session behind.
+        let refresh = match shown {
+            _ if form.access_type.as_deref() != Some("offline") => None,
+            // It stays good, so it is what the client goes on with.
+            Some(token) => Some(token),
+            None => self.refresh_token(&caller, form.client_id.as_deref(), &call).await?,
+        };
         let scopes: Vec<_> = issued.granted.iter().map(ToString::to_string).collect();
         Ok(reply(&issued, Some(scopes.join(" ")), refresh))
-    }
-
-    async fn login(&self, user: &str, password: &str, call: &Call) -> Result<Caller, Error> {
-        self.auth.basic(user, password, &call.peer()).await.map_err(Error::of_rejection)
     }
 
     async fn issue<'a>(&self, caller: &Caller, scopes: impl Iterator<Item = &'a str>) -> Result<Issued, Error> {

@@ -72,7 +72,13 @@ async fn a_wrong_form_is_refused() {
     for (fields, status) in [
         (&[("grant_type", "password"), ("username", name), ("password", "wrong password")][..], 401),
         (&[("grant_type", "password"), ("username", "unknown-user"), ("password", password)], 401),
+        // By the header, nothing and nothing is nobody (R-TKG-04); whoever fills in the form means somebody.
+        (&[("grant_type", "password"), ("username", ""), ("password", "")], 401),
+        (&[("grant_type", "password"), ("username", name), ("password", "")], 401),
+        (&[("grant_type", "password"), ("username", ""), ("password", password)], 401),
         (&[("grant_type", "refresh_token"), ("refresh_token", "nonsense")], 401),
+        (&[("grant_type", "refresh_token"), ("refresh_token", "")], 401),
+        (&[("grant_type", "password")], 400),
         (&[("grant_type", "password"), ("username", name)], 400),
         (&[("grant_type", "password"), ("password", password)], 400),
         (&[("grant_type", "refresh_token")], 400),
@@ -82,6 +88,7 @@ async fn a_wrong_form_is_refused() {
     ] {
         let reply = post(&elsewhere, fields).await;
         assert_eq!(reply.status, status, "{fields:?}: {reply:?}");
+        reply.is_error(status, if status == 401 { "UNAUTHORIZED" } else { "REQUEST_INVALID" });
     }
     let long = "x".repeat(65 << 10);
     let fields = [("grant_type", "password"), ("username", name), ("password", &long)];
@@ -127,4 +134,29 @@ async fn a_refresh_token_gets_tokens() {
             alice.with_token(&refresh).get("/v2/").await.is_error(401, "UNAUTHORIZED");
         }
     }
+}
+
+/// R-TKP-04, R-TKG-06: a request that is refused after its login was right leaves no session behind.
+#[tokio::test]
+async fn a_refused_request_begins_no_session() {
+    let registry = TestRegistry::shared().await;
+    let alice = registry.user("alice").await;
+    let sessions = format!("/api/v1/users/{}/sessions", alice.name());
+    let too_many = vec!["repository:a:pull"; 600].join(" ");
+    // Each is small, and together they do not fit into one token (R-TKR-04).
+    let app = alice.repository(&"a".repeat(100));
+    let too_long = (0..300).map(|n| format!("repository:{app}{n}:pull,push")).collect::<Vec<_>>().join(" ");
+    for scope in [&too_many, &too_long] {
+        let fields = [
+            ("grant_type", "password"),
+            ("username", alice.name()),
+            ("password", alice.password()),
+            ("access_type", "offline"),
+            ("scope", scope),
+        ];
+        post(&alice, &fields).await.is(400);
+    }
+    let query = Serializer::new(String::new()).append_pair("scope", &too_many).finish();
+    alice.with_basic().get(&format!("/auth/token?offline_token=true&{query}")).await.is(400);
+    assert_eq!(alice.get(&sessions).await.is(200).json()["items"], Value::Array(Vec::new()));
 }
