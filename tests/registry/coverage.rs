@@ -151,13 +151,14 @@ fn every_requirement_has_a_test_or_a_reason() {
 #[test]
 fn every_test_says_and_asserts_something() {
     // What panics where something is not as it should be.
-    const ASSERTIONS: [&str; 10] = [
+    const ASSERTIONS: [&str; 11] = [
         "assert",
         ".is(",
         ".is_error(",
         "is_",
         "round_trip(",
         "live(",
+        "at_once(",
         "look_alike(",
         "push_manifest(",
         ".none(",
