@@ -54,7 +54,7 @@ impl Auth {
         access: Access,
         repository: &RepositoryName,
     ) -> Result<Permit, CheckError> {
-        let facts = self.core.metadata.facts(repository, caller.user_id()).await?;
+        let facts = self.core.facts(caller, repository).await?;
         match decide(access, &case(caller, repository, &facts, self.core.claim)) {
             Ok(Sight::Clear) => Ok(Permit { repository: facts.repository }),
             Ok(Sight::Blank) => Ok(Permit { repository: None }),
@@ -212,7 +212,7 @@ impl Auth {
         };
         let mut and = Vec::new();
         for repository in named {
-            let facts = self.core.metadata.facts(&repository, caller.user_id()).await?;
+            let facts = self.core.facts(caller, &repository).await?;
             let case = case(caller, &repository, &facts, self.core.claim);
             if decide(Access::Pull, &case) == Ok(Sight::Clear) {
                 and.push(repository);
@@ -225,8 +225,19 @@ impl Auth {
 impl Core {
     /// The case of that caller and repository, as far as the database knows it.
     pub(super) async fn case(&self, caller: &Caller, repository: &RepositoryName) -> Result<Case, metadata::Error> {
-        let facts = self.metadata.facts(repository, caller.user_id()).await?;
+        let facts = self.facts(caller, repository).await?;
         Ok(case(caller, repository, &facts, self.claim))
+    }
+
+    /// What the database knows of that repository and of the caller there.
+    async fn facts(&self, caller: &Caller, repository: &RepositoryName) -> Result<Facts, metadata::Error> {
+        match caller.identity() {
+            // A robot that was not granted a repository is not to learn, by how fast it is refused, whether it exists.
+            Identity::Robot(robot) if caller.reach(repository).covers(Action::Pull) => {
+                self.metadata.facts_for_robot(repository, robot.name.namespace()).await
+            }
+            _ => self.metadata.facts(repository, caller.user_id()).await,
+        }
     }
 }
 

@@ -70,6 +70,16 @@ pub(super) enum Reach {
     Granted(Actions),
 }
 
+impl Reach {
+    /// Whether it reaches as far as that.
+    pub(super) fn covers(self, action: Action) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Granted(actions) => actions.contains(action),
+        }
+    }
+}
+
 /// What the bearer token of the request says about the repository at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Token {

@@ -148,3 +148,46 @@ async fn a_removed_robot_is_nobody() {
         client.get("/v2/").await.is_error(401, "UNAUTHORIZED");
     }
 }
+
+/// What the server has asked its database about who may do what, so far.
+async fn questions(registry: &TestRegistry) -> u64 {
+    let reply = registry.anonymous().get("/metrics").await;
+    let text = String::from_utf8(reply.is(200).body.to_vec()).unwrap();
+    let counts = text.lines().filter(|line| line.starts_with("registry_db_query_duration_seconds_count{"));
+    let about = ["facts", "token", "token_by_secret", "account", "account_by_id"].map(|op| format!("op=\"{op}\""));
+    let asked = counts.filter(|line| about.iter().any(|op| line.contains(op)));
+    asked.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// A fleet's pulls by robot are decided from memory, like a member's, and a change ends that at once.
+#[tokio::test]
+async fn a_robot_that_pulls_again_asks_the_database_nothing() {
+    let registry = TestRegistry::start().await;
+    let alice = registry.user("alice").await;
+    let team = alice.name();
+    let app = alice.repository("app");
+    alice.push_new_image(&app, "v1").await;
+    let (number, ci) = robot(&alice, team, "ci", &[&format!("namespace:{team}:pull")]).await;
+    let manifest = format!("/v2/{app}/manifests/v1");
+    for client in [&ci, &ci.log_in().await, &ci.scoped(&[&format!("repository:{app}:pull")]).await] {
+        client.get(&manifest).await.is(200);
+        client.get(&manifest).await.is(200);
+        let before = questions(&registry).await;
+        assert!(before > 0, "questions are counted");
+        client.get(&manifest).await.is(200);
+        assert_eq!(questions(&registry).await, before);
+    }
+    // Where it was not granted anything, it is told the same as of what does not exist, and as slowly.
+    let (_, narrow) = robot(&alice, team, "narrow", &[&format!("repository:{team}/other:pull")]).await;
+    narrow.get("/v2/").await.is(200); // its first use is noted
+    for path in [&manifest, &format!("/v2/{team}/nothing/manifests/v1")] {
+        narrow.get(path).await.is_error(404, "NAME_UNKNOWN");
+        let before = questions(&registry).await;
+        narrow.get(path).await.is_error(404, "NAME_UNKNOWN");
+        assert_eq!(questions(&registry).await, before + 1, "{path}");
+    }
+    alice.delete(&format!("/api/v1/repositories/{app}")).await.is(204);
+    ci.get(&manifest).await.is_error(404, "NAME_UNKNOWN");
+    alice.delete(&format!("{}/{number}", robots(team))).await.is(204);
+    ci.get(&manifest).await.is_error(401, "UNAUTHORIZED");
+}
