@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use secrecy::SecretString;
 
+use super::failures::Shown;
 use super::identity::{Bearer, Caller, Credential, Identity, Peer, Robot, RobotName};
 use super::login::Logins;
 use super::password::{HashError, Hashed, Hasher, Password};
@@ -248,6 +249,11 @@ impl Auth {
         outcome
     }
 
+    /// Writes the failed logins down that were only counted so far: now and then, and before the log is read.
+    pub async fn write_down_failures(&self) {
+        self.core.logins.failures.write_down().await;
+    }
+
     /// Hashes a new password, in turn with the others.
     ///
     /// # Errors
@@ -318,7 +324,7 @@ impl Core {
     async fn password(&self, user: &str, password: &str, peer: &Peer) -> Result<Caller, Rejection> {
         let Ok(user) = user.parse::<Username>() else {
             // Nobody has a name outside the grammar, so that saying so at once tells nothing.
-            return Err(self.logins.refuse(None, "password", peer).await);
+            return Err(self.logins.refuse(None, Shown::Password, peer).await);
         };
         let account = self.logins.check(&user, password, peer).await?;
         Ok(Caller::new(Identity::User(account), None, Bearer::Absent))
@@ -328,7 +334,7 @@ impl Core {
         match self.owner_of(kind, user, secret).await {
             Err(Rejection::Invalid) => {
                 let named = user.parse::<Username>().is_ok() || user.parse::<RobotName>().is_ok();
-                Err(self.logins.refuse(named.then_some(user), "access token", peer).await)
+                Err(self.logins.refuse(named.then_some(user), Shown::AccessToken, peer).await)
             }
             outcome => outcome,
         }
@@ -353,7 +359,7 @@ impl Core {
 
     async fn refresh(&self, secret: &str, peer: &Peer) -> Result<Caller, Rejection> {
         match self.user_of_refresh(secret).await {
-            Err(Rejection::Invalid) => Err(self.logins.refuse(None, "refresh token", peer).await),
+            Err(Rejection::Invalid) => Err(self.logins.refuse(None, Shown::RefreshToken, peer).await),
             outcome => outcome,
         }
     }

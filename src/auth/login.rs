@@ -16,20 +16,39 @@ use tokio::sync::OnceCell;
 use tokio::task;
 use tokio::time::Instant;
 
+use super::failures::{Failure, Failures, Shown};
 use super::gate::Rejection;
 use super::identity::Peer;
 use super::password::{Comparison, HashError, Hashed, Hasher, Memory, Password};
 use super::remembered::{Fingerprint, Remembered, Verdict};
 use super::secret::NoRandomness;
-use super::throttle::{Limits, Throttle, network};
-use super::turns::Turns;
+use super::throttle::{Limited, Limits, Throttle, network};
+use super::turns::{Turn, Turns};
 use crate::domain::Username;
-use crate::metadata::{Account, Actor, AuditAction, AuditEntry, Metadata, Outcome, PasswordHash};
+use crate::metadata::{Account, Metadata, PasswordHash};
 
 /// Hashes waiting behind one address, and in all. At 14 ms each and two at a
 /// time, the last of the longest line waits for two seconds, and of all for seven.
 const LONGEST_LINE: usize = 256;
 const LONGEST: usize = 1024;
+
+/// Why a check came to no verdict that others who wait for it could share.
+enum Halt {
+    Limited(Limited),
+    Rejected(Rejection),
+}
+
+impl From<Limited> for Halt {
+    fn from(limited: Limited) -> Self {
+        Self::Limited(limited)
+    }
+}
+
+impl From<Rejection> for Halt {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
 
 /// Checks passwords.
 pub(super) struct Logins {
@@ -38,11 +57,15 @@ pub(super) struct Logins {
     pub(super) turns: Turns<Memory>,
     remembered: Remembered,
     throttle: Throttle,
+    pub(super) failures: Failures,
     flights: Mutex<HashMap<Fingerprint, Weak<Flight>>>,
 }
 
-/// One check that several requests wait for; `None` is a wrong credential.
-type Flight = OnceCell<Option<Account>>;
+/// One check that several requests wait for.
+type Flight = OnceCell<Verified>;
+
+/// Whose the credential is, or why it is nobody's.
+type Verified = Result<Account, Failure>;
 
 impl Logins {
     pub(super) fn new(
@@ -53,6 +76,7 @@ impl Logins {
         limits: Limits,
     ) -> Result<Self, NoRandomness> {
         Ok(Self {
+            failures: Failures::new(metadata.clone()),
             metadata,
             hasher: Arc::new(hasher),
             turns: Turns::new(parallel, LONGEST_LINE, LONGEST),
@@ -65,18 +89,27 @@ impl Logins {
     /// The account of that name and password.
     pub(super) async fn check(&self, user: &Username, password: &str, peer: &Peer) -> Result<Account, Rejection> {
         if !(Password::MIN_LEN..=Password::MAX_LEN).contains(&password.len()) {
-            return Err(self.refuse(Some(user.as_str()), "password", peer).await); // nobody's, and so no hint at whose
+            return Err(self.refuse(Some(user.as_str()), Shown::Password, peer).await); // nobody's, and so no hint at whose
         }
+        match self.verify(user, password, peer).await? {
+            Ok(account) => Ok(account),
+            Err(failure) => Err(self.fail(Some(user.as_str()), Shown::Password, failure, peer).await),
+        }
+    }
+
+    async fn verify(&self, user: &Username, password: &str, peer: &Peer) -> Result<Verified, Rejection> {
         let credential = self.remembered.fingerprint(user, password);
         match self.remembered.verdict(&credential, Instant::now()) {
             Some(Verdict::Right(epoch)) => {
                 // Whoever may not guess any more is not told of the right guess either, however cheap it is.
-                self.throttle.check(user, peer.address, Instant::now())?;
+                if let Err(limited) = self.throttle.check(user, peer.address, Instant::now()) {
+                    return Ok(Err(Failure::Limited(limited)));
+                }
                 match self.metadata.account(user).await? {
-                    Some(account) if account.epoch == epoch && account.disabled => return Err(Rejection::Invalid),
+                    Some(account) if account.epoch == epoch && account.disabled => return Ok(Err(Failure::Disabled)),
                     Some(account) if account.epoch == epoch => {
                         self.throttle.succeeded(user, peer.address);
-                        return Ok(account);
+                        return Ok(Ok(account));
                     }
                     _ => {}
                 }
@@ -85,15 +118,19 @@ impl Logins {
                 // Not the remembered account: that is there for some names only, and so would answer sooner.
                 let stored = self.metadata.credentials(user).await?;
                 if stored.map(|stored| stored.account.epoch) == epoch {
-                    return Err(Rejection::Invalid);
+                    return Ok(Err(Failure::Wrong));
                 }
             }
             None => {}
         }
         let flight = self.flight(credential);
-        let outcome = flight.get_or_try_init(|| self.compare(user, password, credential, peer)).await.cloned();
+        let outcome = flight.get_or_try_init(|| self.compare(user, password, credential, peer.address)).await.cloned();
         self.land(flight);
-        outcome?.ok_or(Rejection::Invalid)
+        match outcome {
+            Ok(verified) => Ok(verified),
+            Err(Halt::Limited(limited)) => Ok(Err(Failure::Limited(limited))),
+            Err(Halt::Rejected(rejection)) => Err(rejection),
+        }
     }
 
     /// Hashes a new password, in turn.
@@ -107,26 +144,21 @@ impl Logins {
         Ok(task::spawn_blocking(job).await.map_err(|_| Rejection::Interrupted)??)
     }
 
-    /// Refuses what costs no hash: counts it for its address, and writes it down
-    /// unless there were too many. Nobody with good credentials is held up by it.
-    pub(super) async fn refuse(&self, user: Option<&str>, method: &str, peer: &Peer) -> Rejection {
-        if let Err(limited) = self.throttle.unknown_secret(peer.address, Instant::now()) {
-            return limited.into();
-        }
-        self.write_down(user, method, peer).await;
-        Rejection::Invalid
+    /// Refuses what costs no hash, and counts it for its address. Nobody with good credentials is held up by it.
+    pub(super) async fn refuse(&self, user: Option<&str>, shown: Shown, peer: &Peer) -> Rejection {
+        let failure = match self.throttle.unknown_secret(peer.address, Instant::now()) {
+            Ok(()) => Failure::Wrong,
+            Err(limited) => Failure::Limited(limited),
+        };
+        self.fail(user, shown, failure, peer).await
     }
 
-    /// Writes a failed login to the audit log; the limits bound how many there are.
-    async fn write_down(&self, user: Option<&str>, detail: &str, peer: &Peer) {
-        let entry = AuditEntry {
-            action: AuditAction::Login,
-            target: user.map_or_else(|| "unknown".to_owned(), |user| format!("user:{user}")),
-            detail: Some(detail.to_owned()),
-            outcome: Outcome::Failure,
-        };
-        if let Err(error) = self.metadata.audit(entry, peer.origin(Actor::Anonymous)).await {
-            tracing::warn!(%error, "a failed login could not be written to the audit log");
+    /// Writes a failed login down, or sees to it that it will be. What the client is told of it.
+    async fn fail(&self, user: Option<&str>, shown: Shown, failure: Failure, peer: &Peer) -> Rejection {
+        self.failures.note(user, shown, failure, peer).await;
+        match failure {
+            Failure::Wrong | Failure::Disabled => Rejection::Invalid,
+            Failure::Limited(limited) => limited.into(),
         }
     }
 
@@ -135,12 +167,22 @@ impl Logins {
         user: &Username,
         password: &str,
         credential: Fingerprint,
-        peer: &Peer,
-    ) -> Result<Option<Account>, Rejection> {
-        let from = peer.address;
+        from: IpAddr,
+    ) -> Result<Verified, Halt> {
         self.throttle.check(user, from, Instant::now())?;
         let turn = self.turns.take(network(from)).await.map_err(|_| Rejection::Overloaded)?;
         self.throttle.check(user, from, Instant::now())?; // those before us may have failed meanwhile
+        Ok(self.compare_in(turn, user, password, credential, from).await?)
+    }
+
+    async fn compare_in(
+        &self,
+        turn: Turn<Memory>,
+        user: &Username,
+        password: &str,
+        credential: Fingerprint,
+        from: IpAddr,
+    ) -> Result<Verified, Rejection> {
         let stored = self.metadata.credentials(user).await?;
         let hashed = stored
             .as_ref()
@@ -160,11 +202,7 @@ impl Logins {
                 if let Some(renewed) = renewed {
                     self.renew(&stored.account, stored.password_hash, renewed).await;
                 }
-                if stored.account.disabled {
-                    self.write_down(Some(user.as_str()), "password, account disabled", peer).await;
-                    return Ok(None);
-                }
-                Ok(Some(stored.account))
+                Ok(if stored.account.disabled { Err(Failure::Disabled) } else { Ok(stored.account) })
             }
             stored => {
                 if comparison == Comparison::OtherPepper {
@@ -172,8 +210,7 @@ impl Logins {
                 }
                 self.throttle.failed(user, from, Instant::now());
                 self.remembered.wrong(credential, stored.map(|stored| stored.account.epoch), Instant::now());
-                self.write_down(Some(user.as_str()), "password", peer).await;
-                Ok(None)
+                Ok(Err(Failure::Wrong))
             }
         }
     }

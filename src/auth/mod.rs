@@ -14,6 +14,7 @@
 //! that asks itself, and one algorithm is one that nobody can be talked out of.
 
 mod check;
+mod failures;
 #[cfg(test)]
 mod forgeries;
 mod gate;

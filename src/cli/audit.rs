@@ -47,10 +47,11 @@ fn line(record: &AuditRecord) -> serde_json::Value {
         "at": moment(record.at),
         "actor": record.actor,
         "address": record.address.map(|address| address.to_string()),
-        "request": record.request,
+        "request_id": record.request,
         "action": record.action,
         "target": record.target,
         "detail": record.detail,
         "outcome": record.outcome,
+        "times": record.times,
     })
 }

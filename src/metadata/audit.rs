@@ -119,6 +119,8 @@ pub struct AuditEntry {
     /// What else there is to say; never a secret.
     pub detail: Option<String>,
     pub outcome: Outcome,
+    /// How often it happened, where that is counted together.
+    pub times: u64,
 }
 
 /// An entry as it stands in the log.
@@ -137,6 +139,8 @@ pub struct AuditRecord {
     pub detail: Option<Box<str>>,
     /// The word of an [`Outcome`].
     pub outcome: Box<str>,
+    /// How often it happened; more than once only where that is counted together.
+    pub times: u64,
 }
 
 /// Which entries a listing shows. All of them, if it says nothing.
@@ -147,13 +151,14 @@ pub struct AuditFilter {
     pub target: Option<String>,
 }
 
-static INSERT: Sql = Sql::new(&["INSERT INTO audit_log (at, actor, address, request, action, target, detail, outcome)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"]);
+static INSERT: Sql =
+    Sql::new(&["INSERT INTO audit_log (at, actor, address, request, action, target, detail, outcome, times)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"]);
 
 macro_rules! listing {
     ($where:literal, $order:literal, $filters:literal) => {
         Sql::new(&[concat!(
-            "SELECT id, at, actor, address, request, action, target, detail, outcome FROM audit_log WHERE ",
+            "SELECT id, at, actor, address, request, action, target, detail, outcome, times FROM audit_log WHERE ",
             $where,
             $filters,
             " ORDER BY id ",
@@ -200,6 +205,7 @@ fn record(row: &AnyRow) -> Result<AuditRecord, Error> {
         target: row.text(6)?.into(),
         detail: row.maybe_text(7)?.map(Into::into),
         outcome: row.text(8)?.into(),
+        times: row.size(9)?,
     })
 }
 
@@ -211,40 +217,48 @@ pub(super) async fn audit(
     target: &str,
     detail: Option<&str>,
 ) -> Result<(), Error> {
-    write(tx, origin, action, target, detail, Outcome::Success).await
+    write(tx, origin, Line { action, target, detail, outcome: Outcome::Success, times: 1 }).await
 }
 
-async fn write(
-    tx: &mut Tx<'_>,
-    origin: &Origin,
+struct Line<'a> {
     action: AuditAction,
-    target: &str,
-    detail: Option<&str>,
+    target: &'a str,
+    detail: Option<&'a str>,
     outcome: Outcome,
-) -> Result<(), Error> {
+    times: u64,
+}
+
+async fn write(tx: &mut Tx<'_>, origin: &Origin, line: Line<'_>) -> Result<(), Error> {
     let (actor, address) = (origin.actor.label(), origin.address.map(|address| address.to_string()));
     let args = [
         tx.now.as_micros().into(),
         actor.as_str().into(),
         address.as_deref().into(),
         origin.request.as_deref().into(),
-        action.as_str().into(),
-        target.into(),
-        detail.into(),
-        outcome.as_str().into(),
+        line.action.as_str().into(),
+        line.target.into(),
+        line.detail.into(),
+        line.outcome.as_str().into(),
+        i64::try_from(line.times).unwrap_or(i64::MAX).into(),
     ];
     tx.run(&INSERT, &args).await.map(drop)
 }
 
 impl Metadata {
-    /// Writes down what is no change here, such as a login that failed.
+    /// Writes down what is no change here, such as logins that failed: all of it or nothing.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn audit(&self, entry: AuditEntry, origin: Origin) -> Result<(), Error> {
-        self.write("audit", (entry, origin), |tx, (entry, origin)| {
-            let (action, outcome) = (entry.action, entry.outcome);
-            Box::pin(write(tx, origin, action, &entry.target, entry.detail.as_deref(), outcome))
+    pub async fn audit(&self, entries: Vec<(AuditEntry, Origin)>) -> Result<(), Error> {
+        self.write("audit", entries, |tx, entries| {
+            Box::pin(async move {
+                for (entry, origin) in entries {
+                    let AuditEntry { action, target, detail, outcome, times } = entry;
+                    let (outcome, detail) = (*outcome, detail.as_deref());
+                    write(tx, origin, Line { action: *action, target, detail, outcome, times: *times }).await?;
+                }
+                Ok(())
+            })
         })
         .await
     }

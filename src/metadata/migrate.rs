@@ -31,8 +31,12 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: &[Migration] =
-    &[migration!(1, "0001_accounts"), migration!(2, "0002_content"), migration!(3, "0003_audit")];
+const MIGRATIONS: &[Migration] = &[
+    migration!(1, "0001_accounts"),
+    migration!(2, "0002_content"),
+    migration!(3, "0003_audit"),
+    migration!(4, "0004_audit_times"),
+];
 
 static APPLIED: Sql = Sql::new(&["SELECT version, checksum FROM schema_migrations ORDER BY version"]);
 static RECORD: Sql =

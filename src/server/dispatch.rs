@@ -75,7 +75,7 @@ impl Services {
             members: Members::new(metadata.clone(), links.clone()),
             robots: Robots::new(auth.clone(), metadata.clone(), links.clone()),
             repositories: Repositories::new(metadata.clone(), links.clone()),
-            audit: Audit::new(metadata.clone(), links),
+            audit: Audit::new(auth.clone(), metadata.clone(), links),
             health: Health::new(metadata.clone(), store.clone(), options.render_metrics),
         }
     }

@@ -1,16 +1,20 @@
-//! What is done on the side: sessions that nobody goes on with are ended.
+//! What is done on the side: sessions that nobody goes on with are ended, and what was only counted is written down.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::Options;
 use super::open::Opened;
 use crate::store::{BlobStore, Filesystem};
 
-/// How often idle sessions are looked for.
-const EVERY: Duration = Duration::from_secs(3600);
+/// How often what has expired is looked for.
+const EXPIRY: Duration = Duration::from_secs(3600);
+
+/// How often failed logins that were counted together are written down.
+const FAILURES: Duration = Duration::from_secs(60);
 
 /// The housekeeping of one server.
 pub(super) struct Housekeeping {
@@ -21,7 +25,7 @@ pub(super) struct Housekeeping {
 /// Starts it.
 pub(super) fn start(opened: &Opened, options: &Options) -> Housekeeping {
     let stop = CancellationToken::new();
-    let task = tokio::spawn(expire_sessions(opened.store.clone(), options.session_lifetime, stop.clone()));
+    let task = tokio::spawn(keep(opened.clone(), options.session_lifetime, stop.clone()));
     Housekeeping { stop, task }
 }
 
@@ -35,23 +39,27 @@ impl Housekeeping {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the server is where time comes from")]
-async fn expire_sessions(store: Filesystem, lifetime: Duration, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(EVERY);
+async fn keep(opened: Opened, session_lifetime: Duration, stop: CancellationToken) {
+    let (mut expiry, mut failures) = (interval(EXPIRY), interval(FAILURES));
+    failures.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
-            () = stop.cancelled() => return,
+            _ = expiry.tick() => expire_sessions(&opened.store, session_lifetime).await,
+            _ = failures.tick() => opened.auth.write_down_failures().await,
+            () = stop.cancelled() => break,
         }
-        match SystemTime::now().checked_sub(lifetime) {
-            Some(before) => match store.expire(before).await {
-                Ok(expired) if expired.sessions > 0 => {
-                    tracing::info!(sessions = expired.sessions, bytes = expired.freed, "idle upload sessions ended");
-                }
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "idle upload sessions could not be looked for"),
-            },
-            None => return,
+    }
+    opened.auth.write_down_failures().await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server is where time comes from")]
+async fn expire_sessions(store: &Filesystem, lifetime: Duration) {
+    let Some(before) = SystemTime::now().checked_sub(lifetime) else { return };
+    match store.expire(before).await {
+        Ok(expired) if expired.sessions > 0 => {
+            tracing::info!(sessions = expired.sessions, bytes = expired.freed, "idle upload sessions ended");
         }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "idle upload sessions could not be looked for"),
     }
 }

@@ -15,6 +15,7 @@ use super::page::Page;
 use super::reply::{Described, List, never_cached};
 use super::words::Moment;
 use super::{Call, Error, IntoResponse};
+use crate::auth::Auth;
 use crate::metadata;
 use crate::metadata::{AuditAction, AuditFilter, AuditRecord, Metadata};
 use crate::protocol::{Body, Query, Response};
@@ -24,6 +25,7 @@ use crate::router::Links;
 /// Shows what `metadata` has written down.
 #[derive(Clone)]
 pub struct Audit {
+    auth: Auth,
     metadata: Metadata,
     links: Links,
 }
@@ -49,6 +51,8 @@ pub struct AuditView {
     detail: Option<Box<str>>,
     /// `success` or `failure`.
     outcome: Box<str>,
+    /// How often: equal failed logins of a minute are counted together, all else stands alone.
+    times: u64,
 }
 
 /// The log as lines of JSON, read from the database as fast as the client takes them.
@@ -62,9 +66,9 @@ pub struct Export {
 const AT_A_TIME: usize = 500;
 
 impl Audit {
-    /// Shows what `metadata` has written down.
-    pub fn new(metadata: Metadata, links: Links) -> Self {
-        Self { metadata, links }
+    /// Shows what `metadata` has written down, and has `auth` write down first what it still counts.
+    pub fn new(auth: Auth, metadata: Metadata, links: Links) -> Self {
+        Self { auth, metadata, links }
     }
 
     /// One page of the log, newest first: entries before `last`.
@@ -74,6 +78,7 @@ impl Audit {
     pub async fn list(&self, _: router::AuditList, call: Call) -> Result<List<AuditView>, Error> {
         let filter = filter(&call.query)?;
         let page = Page::of(&call.query)?;
+        self.auth.write_down_failures().await;
         let mut records = self.metadata.audit_log(&filter, page.cursor()?, page.limit()).await?;
         let more = page.cut(&mut records);
         let kept: Vec<_> =
@@ -90,7 +95,9 @@ impl Audit {
     pub async fn export(&self, _: router::AuditExport, call: Call) -> Result<Export, Error> {
         let after = call.query.get("after").filter(|text| !text.is_empty());
         let after = after.map(|text| text.parse().map_err(|_| Error::Cursor(text.into()))).transpose()?;
-        Ok(Export { metadata: self.metadata.clone(), filter: filter(&call.query)?, after })
+        let filter = filter(&call.query)?;
+        self.auth.write_down_failures().await;
+        Ok(Export { metadata: self.metadata.clone(), filter, after })
     }
 }
 
@@ -114,6 +121,7 @@ impl AuditView {
             target: record.target,
             detail: record.detail,
             outcome: record.outcome,
+            times: record.times,
         }
     }
 }

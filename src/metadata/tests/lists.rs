@@ -83,12 +83,14 @@ fn the_audit_log_is_read_backwards_forwards_and_filtered() {
                 target: format!("user:u{}", n % 2),
                 detail: Some(format!("wrong password\0{n}")),
                 outcome: Outcome::Failure,
+                times: n + 1,
             };
-            metadata.audit(entry, origin()).await.unwrap();
+            metadata.audit(vec![(entry, origin())]).await.unwrap();
         }
         let all = AuditFilter::default();
         let newest = metadata.audit_log(&all, None, 2).await.unwrap();
         assert_eq!(newest[0].detail.as_deref(), Some("wrong password\u{fffd}4"));
+        assert_eq!(newest.iter().map(|entry| entry.times).collect::<Vec<_>>(), [5, 4]);
         let older = metadata.audit_log(&all, Some(newest[1].id), 10).await.unwrap();
         assert_eq!((newest.len(), older.len()), (2, 3));
         let forwards = metadata.audit_export(&all, None, 10).await.unwrap();

@@ -129,6 +129,70 @@ async fn a_failed_login_is_written_down() {
     assert!(!text.contains(&wrong) && !text.contains(&secret), "{text}");
 }
 
+/// How many failed logins those entries tell of.
+fn failures<'a>(log: impl IntoIterator<Item = &'a Value>) -> u64 {
+    log.into_iter().map(|entry| entry["times"].as_u64().unwrap()).sum()
+}
+
+/// R-TKP-01: a password that was refused a moment ago, and is refused again without a second look, is a failure each time.
+#[tokio::test]
+async fn a_failure_that_repeats_itself_is_counted() {
+    let registry = TestRegistry::start().await;
+    let admin = registry.admin().await;
+    let alice = registry.user("alice").await.elsewhere();
+    let mistyped = alice.as_user(alice.name(), &unique_text("mistyped")).with_basic();
+    // Once the log is read, and once the process ends, nothing is left that is only counted.
+    for times in [5, 10] {
+        for n in 1..=5 {
+            let path = if n % 2 == 0 { "/auth/token" } else { "/v2/" };
+            mistyped.get(path).await.is_error(401, "UNAUTHORIZED");
+        }
+        if times == 10 {
+            registry.restart();
+        }
+        let log = log_of(&admin, &format!("user:{}", alice.name())).await;
+        let log: Vec<_> = log.iter().filter(|entry| entry["action"] == "login").collect();
+        assert_eq!(failures(log.iter().copied()), times, "{log:#?}");
+        assert!(log.len() < 6, "they are counted together: {log:#?}");
+        for entry in log {
+            assert_eq!((&entry["detail"], &entry["outcome"]), (&json!("password"), &json!("failure")), "{entry}");
+            assert!(entry["address"].as_str().unwrap().starts_with("127.77."), "{entry}");
+            assert!(entry["request_id"].is_string(), "{entry}");
+        }
+    }
+}
+
+/// What is turned away with 429 has failed, too; of many names that are tried from one address only the address is told.
+#[tokio::test]
+async fn what_is_turned_away_is_written_down() {
+    let registry = TestRegistry::start().await;
+    let admin = registry.admin().await;
+    let alice = registry.user("alice").await.elsewhere();
+    let mut answers = Vec::new();
+    for _ in 0..30 {
+        let guess = alice.as_user(alice.name(), &unique_text("guess")).with_basic();
+        answers.push(guess.get("/auth/token").await.status);
+    }
+    let turned_away = answers.iter().filter(|status| **status == 429).count() as u64;
+    assert!(turned_away > 5, "{answers:?}");
+    let log = log_of(&admin, &format!("user:{}", alice.name())).await;
+    let (late, early): (Vec<_>, Vec<_>) = log
+        .iter()
+        .filter(|entry| entry["action"] == "login")
+        .partition(|entry| entry["detail"] == "password, after too many failures");
+    assert_eq!((failures(late), failures(early)), (turned_away, 30 - turned_away), "{log:#?}");
+
+    let secret = |n: u32| format!("dpat_{n:032}");
+    let mut turned_away = 0;
+    for n in 0..80 {
+        let reply = alice.as_user(&format!("somebody{n}"), &secret(n)).with_basic().get("/v2/").await;
+        turned_away += u64::from(reply.status == 429);
+    }
+    let log = log_of(&admin, "unknown").await;
+    assert_eq!(failures(&log), turned_away, "{log:#?}");
+    assert!(log.len() < 5, "they are counted together: {log:#?}");
+}
+
 /// Only admins read the log; it is filtered, newest first, and its pages hold still while more is written.
 #[tokio::test]
 async fn the_log_is_read_page_by_page() {
