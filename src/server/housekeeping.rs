@@ -1,4 +1,4 @@
-//! What is done on the side: sessions that nobody goes on with are ended, and what was only counted is written down.
+//! What is done on the side: sessions and tokens whose time is over go, and what was only counted is written down.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Options;
 use super::open::Opened;
+use crate::auth::Auth;
+use crate::metadata::Metadata;
 use crate::store::{BlobStore, Filesystem};
 
 /// How often what has expired is looked for.
@@ -15,6 +17,9 @@ const EXPIRY: Duration = Duration::from_secs(3600);
 
 /// How often failed logins that were counted together are written down.
 const FAILURES: Duration = Duration::from_secs(60);
+
+/// Tokens that are removed in one transaction.
+const TOKENS_AT_A_TIME: usize = 500;
 
 /// The housekeeping of one server.
 pub(super) struct Housekeeping {
@@ -44,7 +49,10 @@ async fn keep(opened: Opened, session_lifetime: Duration, stop: CancellationToke
     failures.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = expiry.tick() => expire_sessions(&opened.store, session_lifetime).await,
+            _ = expiry.tick() => {
+                expire_sessions(&opened.store, session_lifetime).await;
+                expire_tokens(&opened.metadata, &opened.auth).await;
+            }
             _ = failures.tick() => opened.auth.write_down_failures().await,
             () = stop.cancelled() => break,
         }
@@ -61,5 +69,23 @@ async fn expire_sessions(store: &Filesystem, lifetime: Duration) {
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "idle upload sessions could not be looked for"),
+    }
+}
+
+/// They open nothing any more; this makes room, and a name free for its next robot.
+async fn expire_tokens(metadata: &Metadata, auth: &Auth) {
+    let (now, mut removed) = (auth.now(), 0);
+    loop {
+        match metadata.remove_expired_tokens(now, TOKENS_AT_A_TIME).await {
+            Ok(0) => break,
+            Ok(some) => removed += some,
+            Err(error) => {
+                tracing::warn!(%error, "expired tokens could not be removed");
+                break;
+            }
+        }
+    }
+    if removed > 0 {
+        tracing::info!(tokens = removed, "expired tokens removed");
     }
 }

@@ -210,3 +210,32 @@ async fn a_session_is_ended() {
     alice.get("/v2/").await.is(200);
     assert!(walk(&alice, &path, 10).await.is_empty());
 }
+
+/// A token whose time is over does not stay in the database: the housekeeping removes it, and no other.
+#[tokio::test]
+async fn what_has_expired_is_removed() {
+    let registry = TestRegistry::start().await;
+    let alice = registry.user("alice").await;
+    let (live, _) = personal_token(&alice, "live", &["*"]).await;
+    let later = json!({ "name": "later", "scopes": ["*"], "expires_in": 3600 });
+    let later = id(&alice.post(&tokens(&alice)).json(&later).await.is(201).json());
+    let short = json!({ "name": "short", "scopes": ["*"], "expires_in": 1 });
+    let short = id(&alice.post(&tokens(&alice)).json(&short).await.is(201).json());
+    alice.with_basic().get("/auth/token?offline_token=true").await.is(200);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // It keeps house when it starts, and each hour from then on.
+    registry.restart();
+    let gone = format!("{}/{short}", tokens(&alice));
+    for _ in 0..100 {
+        if alice.get(&gone).await.status == 404 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    alice.get(&gone).await.is_error(404, "NOT_FOUND");
+    let left: Vec<_> = walk(&alice, &tokens(&alice), 10).await.iter().map(id).collect();
+    assert_eq!(left, [live, later]);
+    let sessions = walk(&alice, &format!("/api/v1/users/{}/sessions", alice.name()), 10).await;
+    assert_eq!(sessions.len(), 1);
+    assert!(registry.log().contains("expired tokens removed"), "{}", registry.log());
+}
