@@ -128,7 +128,7 @@ impl Auth {
 }
 
 /// Longest name of a client that is kept, in characters.
-const MAX_CLIENT: usize = 64;
+pub const MAX_CLIENT: usize = 64;
 
 impl Core {
     /// What of it the caller may do now; the catalog is everybody's (R-CAT-02).

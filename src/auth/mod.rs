@@ -38,7 +38,7 @@ mod turns;
 pub use check::{CatalogPage, CheckError, Permit};
 pub use gate::{Auth, OpenError, Options, Registration, Rejection};
 pub use identity::{Bearer, Caller, Credential, Identity, Peer, Robot, RobotName, RobotNameError};
-pub use issue::{IssueError, Issued};
+pub use issue::{IssueError, Issued, MAX_CLIENT};
 pub use password::{HashError, Hashed, Hasher, Password, PasswordError};
 pub use policy::{Access, Claim, NamespaceAccess, Refusal};
 pub use scopes::{Scopes, TooManyScopes};

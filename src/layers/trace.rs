@@ -1,7 +1,8 @@
 //! One span and one log line per request, and each failure logged once.
 //!
 //! The span carries the request id, so that whatever is logged inside can be
-//! found by what the client was told. The line is written when the body has
+//! found by what the client was told; the token service adds for whom and for
+//! which client a token is. The line is written when the body has
 //! ended. A client that goes away is no error of ours (R-GEN-15).
 
 use std::convert::Infallible;
@@ -12,6 +13,7 @@ use std::time::Instant;
 use http::header::{HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, StatusCode};
 use tower::{Layer, Service};
+use tracing::field::Empty;
 use tracing::{Instrument, Span, error, info, info_span};
 
 use super::Answer;
@@ -54,7 +56,8 @@ where
     fn call(&mut self, request: Request) -> Answer {
         let started = Instant::now();
         let id = request.extensions().get::<Origin>().map(|origin| origin.id.clone());
-        let span = info_span!("request", id = id.as_ref().map(tracing::field::display));
+        let span =
+            info_span!("request", id = id.as_ref().map(tracing::field::display), account = Empty, client_id = Empty);
         let line = Line::of(&request, started);
         let answer = {
             let _entered = span.enter();

@@ -9,12 +9,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tracing::Span;
 
 use super::call::FromForm;
 use super::reply::Json;
 use super::secrets::Secret;
 use super::{Call, Error};
-use crate::auth::{Auth, Caller, IssueError, Issued, Scopes};
+use crate::auth::{Auth, Caller, IssueError, Issued, MAX_CLIENT, Scopes};
 use crate::protocol::{Credentials, Query};
 use crate::router;
 
@@ -112,9 +113,10 @@ impl Tokens {
             // A token is no credential for another one.
             Ok(Credentials::Bearer(_)) | Err(_) => return Err(Error::Credentials),
         };
+        let client = call.query.get("client_id");
+        record(&caller, client);
         let issued = self.issue(&caller, call.query.all("scope")).await?;
         let offline = call.query.get("offline_token") == Some("true");
-        let client = call.query.get("client_id");
         let refresh = if offline { self.refresh_token(&caller, client, &call).await? } else { None };
         Ok(reply(&issued, None, refresh))
     }
@@ -136,6 +138,7 @@ impl Tokens {
             }
         };
         let caller = caller.map_err(Error::of_rejection)?;
+        record(&caller, form.client_id.as_deref());
         let issued = self.issue(&caller, form.scope.iter().map(String::as_str)).await?;
         // Last, so that what is refused leaves no session behind.
         let refresh = match shown {
@@ -160,6 +163,17 @@ impl Tokens {
         call: &Call,
     ) -> Result<Option<SecretString>, Error> {
         self.auth.issue_refresh(caller, client, &call.peer()).await.map_err(of_issue)
+    }
+}
+
+/// Has the log say for whom a token is, and what the client calls itself (R-TKG-05).
+fn record(caller: &Caller, client: Option<&str>) {
+    let span = Span::current();
+    if let Some(name) = caller.name() {
+        span.record("account", &*name);
+    }
+    if let Some(client) = client {
+        span.record("client_id", client.chars().take(MAX_CLIENT).collect::<String>());
     }
 }
 

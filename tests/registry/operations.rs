@@ -101,6 +101,29 @@ async fn every_request_has_a_line_with_its_id() {
     }
 }
 
+/// R-TKG-05: the line of a token says for whom it is and what the client calls itself, in one line whatever that is.
+#[tokio::test]
+async fn the_line_of_a_token_names_account_and_client() {
+    let registry = TestRegistry::start().await;
+    let alice = registry.user("alice").await;
+    let by_get = alice.with_basic().get("/auth/token?account=bob&client_id=a%0Aclient%22").await;
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([("grant_type", "password"), ("username", alice.name()), ("password", alice.password())])
+        .append_pair("client_id", &"x".repeat(1000))
+        .finish();
+    let form = alice.post("/auth/token").header("content-type", "application/x-www-form-urlencoded").body(form);
+    let by_post = form.await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let log = registry.log();
+    for (reply, client) in
+        [(&by_get, r#"client_id="a\nclient\"""#), (&by_post, &*format!("client_id=\"{}\"", "x".repeat(64)))]
+    {
+        let id = reply.is(200).header(REQUEST_ID);
+        let line = log.lines().find(|line| line.contains(id)).unwrap_or_else(|| panic!("no {id} in:\n{log}"));
+        assert!(line.contains(&format!("account=\"{}\"", alice.name())) && line.contains(client), "{line}");
+    }
+}
+
 /// R-GEN-16: logs can be JSON, one object a line, with the values as fields.
 #[tokio::test]
 async fn logs_can_be_json() {
