@@ -143,10 +143,19 @@ impl Failures {
 }
 
 impl Kind {
+    /// Under the name by which the log knows it when it acts.
+    fn target(&self) -> String {
+        match self.user.as_deref().map(|user| (user, user.split_once('+'))) {
+            None => "unknown".to_owned(),
+            Some((_, Some((namespace, robot)))) => format!("robot:{namespace}/{robot}"),
+            Some((user, None)) => format!("user:{user}"),
+        }
+    }
+
     fn entry(&self, times: u64) -> AuditEntry {
         AuditEntry {
             action: AuditAction::Login,
-            target: self.user.as_ref().map_or_else(|| "unknown".to_owned(), |user| format!("user:{user}")),
+            target: self.target(),
             detail: Some(self.detail.to_owned()),
             outcome: Outcome::Failure,
             times,
@@ -237,6 +246,7 @@ mod tests {
             // However many names are tried from an address that is slowed down, it is one entry.
             ("alice", Shown::Password, limited(Scope::Address), 1),
             ("carol", Shown::Password, limited(Scope::Address), 1),
+            ("team+ci", Shown::AccessToken, Failure::Wrong, 1),
         ] {
             failures.note(Some(user), shown, failure, &peer(from, "r")).await;
         }
@@ -244,7 +254,7 @@ mod tests {
         let alice = "user:alice";
         assert_eq!(
             targets.iter().map(|t| &**t).collect::<Vec<_>>(),
-            [alice, "user:bob", alice, alice, alice, alice, "unknown"]
+            [alice, "user:bob", alice, alice, alice, alice, "unknown", "robot:team/ci"]
         );
     }
 
