@@ -185,7 +185,15 @@ fn tokens_are_made_listed_and_revoked() {
     let robots = operator.ok("token list --namespace team");
     assert_eq!(row(&robots, id)[1..5], ["robot", "ci", "repository:team/app:pull,push", "namespace:team:pull"]);
     assert!(!robots.contains("drob_"));
-    assert!(operator.refused("token create --namespace team --name ci --scope *").contains("that name"));
+    assert!(
+        operator.refused("token create --namespace team --name ci --scope namespace:team:pull").contains("that name")
+    );
+    for outside in ["*", "namespace:alice:pull", "repository:alice/app:pull"] {
+        let complaint = operator.refused(&format!("token create --namespace team --name cd --scope {outside}"));
+        assert!(complaint.contains("outside"), "{complaint}");
+    }
+    let long = "x".repeat(65);
+    assert!(operator.refused(&format!("token create --user alice --name {long} --scope *")).contains("64 characters"));
     operator.ok(&format!("token revoke {id}"));
     assert!(operator.refused(&format!("token revoke {id}")).contains("there is no token"));
     assert!(row(&operator.ok("token list --namespace team"), id).is_empty());

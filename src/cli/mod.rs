@@ -30,7 +30,7 @@ use tracing_subscriber::util::TryInitError;
 use crate::auth::{HashError, NoRandomness, PasswordError, RobotNameError};
 use crate::config::settings;
 use crate::config::{Flags, Problems};
-use crate::domain::{Namespace, RepositoryName, Username};
+use crate::domain::{Grant, Namespace, RepositoryName, TokenNameError, Username};
 use crate::failpoint::FailpointError;
 use crate::metadata;
 use crate::metadata::{ClaimError, CreateTokenError, CreateUserError};
@@ -54,7 +54,7 @@ enum Command {
     /// Says whose namespaces are, and who may do what in them.
     #[command(subcommand)]
     Namespace(namespaces::Command),
-    /// Lists repositories and sets who may pull from them.
+    /// Lists repositories, sets who may pull from them, and deletes them.
     #[command(subcommand)]
     Repository(repositories::Command),
     /// Makes, lists and revokes the tokens of people and machines.
@@ -126,6 +126,10 @@ enum Error {
     CreateToken(#[from] CreateTokenError),
     #[error(transparent)]
     RobotName(#[from] RobotNameError),
+    #[error("`{grant}` reaches outside the namespace {namespace}, which is as far as its robots do")]
+    RobotScope { grant: Grant, namespace: Namespace },
+    #[error(transparent)]
+    TokenName(#[from] TokenNameError),
     #[error("damaged blobs: {0}; a push of the same content heals each")]
     Damaged(u64),
     #[error("there is no token {0}")]

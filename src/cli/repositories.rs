@@ -1,13 +1,13 @@
-//! `distribution repository`: what there is, and who may pull from it.
+//! `distribution repository`: what there is, who may pull from it, and its end.
 
 use clap::Subcommand;
 
 use crate::config::Flags;
 use crate::domain::{Namespace, RepositoryName, Visibility};
-use crate::metadata::{Metadata, NamespaceRecord, Origin, RepositoryRecord};
+use crate::metadata::{Metadata, NamespaceRecord, Origin, RepositoryId, RepositoryRecord};
 
 use super::Error;
-use super::database::{all, with_existing};
+use super::database::{Session, all, with_existing};
 use super::output::{Format, Table, maybe, moment, say};
 
 #[derive(Subcommand)]
@@ -24,20 +24,33 @@ pub(super) enum Command {
         /// public (anyone), internal (anyone logged in) or private (members).
         visibility: Visibility,
     },
+    /// Deletes a repository with its tags and manifests.
+    Delete { repository: RepositoryName },
 }
 
 pub(super) fn run(flags: Flags, command: Command) -> Result<(), Error> {
     with_existing(flags, async move |session| match command {
         Command::List { namespace, format } => list(&session.metadata, namespace, &format).await,
         Command::Visibility { repository, visibility } => {
-            let found = session.metadata.repository(&repository).await?;
-            let id = found.ok_or_else(|| Error::NoRepository(repository.clone()))?.id;
+            let id = known(session, &repository).await?;
             if !session.metadata.set_visibility(id, visibility, Origin::system()).await? {
                 return Err(Error::NoRepository(repository));
             }
             say(&format!("{repository} is {visibility}"))
         }
+        Command::Delete { repository } => {
+            let id = known(session, &repository).await?;
+            if !session.metadata.delete_repository(id, Origin::system()).await? {
+                return Err(Error::NoRepository(repository));
+            }
+            say(&format!("{repository} is deleted"))
+        }
     })
+}
+
+async fn known(session: &Session, repository: &RepositoryName) -> Result<RepositoryId, Error> {
+    let found = session.metadata.repository(repository).await?;
+    Ok(found.ok_or_else(|| Error::NoRepository(repository.clone()))?.id)
 }
 
 async fn list(metadata: &Metadata, only: Option<Namespace>, format: &Format) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 
 use crate::auth::{NewSecret, RobotName};
 use crate::config::Flags;
-use crate::domain::{Grant, Namespace, Username};
+use crate::domain::{Grant, Namespace, TokenName, Username};
 use crate::metadata::{
     AccessToken, CreateTokenError, Metadata, NewToken, Origin, Timestamp, TokenId, TokenKind, TokenOwner,
 };
@@ -91,10 +91,14 @@ async fn create(
         Owner { namespace: Some(namespace), .. } => {
             session.namespace(&namespace).await?;
             let login = RobotName::new(namespace.clone(), &name)?.to_string();
+            if let Some(outside) = grants.iter().find(|grant| !grant.is_within(&namespace)) {
+                return Err(Error::RobotScope { grant: outside.clone(), namespace });
+            }
             (TokenKind::Robot, TokenOwner::Namespace(namespace), login)
         }
         Owner { user, namespace: None } => {
             let user = user.ok_or(CreateTokenError::UnknownOwner)?;
+            name.parse::<TokenName>()?;
             (TokenKind::Personal, TokenOwner::User(session.user(&user).await?.id), user.to_string())
         }
     };

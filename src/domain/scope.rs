@@ -200,6 +200,15 @@ impl Grant {
             Self::Namespace(..) | Self::Repository(..) => Actions::NONE,
         }
     }
+
+    /// Whether it reaches nothing outside that namespace.
+    pub fn is_within(&self, namespace: &Namespace) -> bool {
+        match self {
+            Self::Everything => false,
+            Self::Namespace(name, _) => name == namespace,
+            Self::Repository(name, _) => name.namespace_str() == namespace.as_str(),
+        }
+    }
 }
 
 impl FromStr for Grant {

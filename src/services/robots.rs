@@ -97,7 +97,7 @@ impl Robots {
         let namespace = request.namespace;
         let name = RobotName::new(namespace.clone(), &wanted.name)?;
         let grants = secrets::grants(wanted.scopes)?;
-        if let Some(outside) = grants.iter().find(|grant| !is_within(grant, &namespace)) {
+        if let Some(outside) = grants.iter().find(|grant| !grant.is_within(&namespace)) {
             return Err(Error::RobotScope { grant: outside.clone(), namespace });
         }
         let (secret, hash) = Secret::generate(TokenKind::Robot)?;
@@ -123,14 +123,6 @@ impl Robots {
         let owner = TokenOwner::Namespace(request.namespace);
         let robot = secrets::known(&self.metadata, request.token, TokenKind::Robot, &owner).await?;
         secrets::revoke(&self.metadata, robot, &call).await
-    }
-}
-
-fn is_within(grant: &Grant, namespace: &Namespace) -> bool {
-    match grant {
-        Grant::Everything => false,
-        Grant::Namespace(name, _) => name == namespace,
-        Grant::Repository(name, _) => name.namespace_str() == namespace.as_str(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Namespaces, and the repositories in them.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{column, items, put_member, walk};
@@ -168,6 +170,26 @@ async fn repositories_are_listed_and_deleted() {
     alice.push_new_image(&names[1], "v2").await;
     alice.get(&format!("/v2/{}/manifests/v1", names[1])).await.is_error(404, "MANIFEST_UNKNOWN");
     assert_eq!(items(&bob.get(&list).await).len(), 3);
+}
+
+/// The command line deletes a repository beside a running server, and it is written down.
+#[tokio::test]
+async fn a_repository_is_deleted_on_the_command_line() {
+    let registry = TestRegistry::start().await;
+    let (admin, alice) = (registry.admin().await, registry.user("alice").await);
+    let app = alice.repository("app");
+    alice.push_new_image(&app, "v1").await;
+    alice.get(&format!("/v2/{app}/manifests/v1")).await.is(200);
+    registry.command(&["repository", "delete", &app], "").ok();
+    // The server looks several times a second for what others wrote; on PostgreSQL it believes for two seconds what it knew.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    alice.get(&format!("/v2/{app}/manifests/v1")).await.is_error(404, "NAME_UNKNOWN");
+    let log = super::log_of(&admin, &format!("repository:{app}")).await;
+    assert_eq!(
+        (&log.last().unwrap()["action"], &log.last().unwrap()["actor"]),
+        (&"repository.delete".into(), &"system".into())
+    );
+    alice.push_new_image(&app, "v1").await;
 }
 
 /// A path that ends in `/visibility` is a repository's; a slash at the end makes it something else.
