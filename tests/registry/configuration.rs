@@ -187,11 +187,20 @@ async fn another_secret_ends_old_tokens_unless_the_old_one_is_named() {
     })
     .await;
     let alice = registry.user("alice").await;
+    // Where replicas change one after the other, each first knows the new one as the previous one.
+    registry.crash_with(|settings| {
+        settings.set("JWT_SECRET", FIRST).set("OCI_REGISTRY_JWT_PREVIOUS_SECRET", SECOND);
+    });
+    alice.get("/v2/").await.is(200);
     registry.crash_with(|settings| {
         settings.set("JWT_SECRET", SECOND).set("OCI_REGISTRY_JWT_PREVIOUS_SECRET", FIRST);
     });
     alice.get("/v2/").await.is(200);
     let renewed = alice.log_in().await;
+    registry.crash_with(|settings| {
+        settings.set("JWT_SECRET", FIRST).set("OCI_REGISTRY_JWT_PREVIOUS_SECRET", SECOND);
+    });
+    renewed.get("/v2/").await.is(200);
     registry.crash_with(|settings| {
         settings.set("JWT_SECRET", SECOND);
     });
