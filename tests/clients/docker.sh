@@ -91,8 +91,7 @@ refused "and for no other" 'denied' as robot push "$REGISTRY/bob/imported:v1"
 check "alice removes the robot" remove_robot "$ALICE" "$robot"
 refused "which then pushes no more" 'unauthorized|incorrect username or password' as robot push "$app:v1"
 
-operator() { "$BINARY" "$@" --database-url "sqlite:$(dirname "$BINARY")/registry/registry.db"; }
-check "carol registers" curl -fsS -d "{\"username\":\"carol\",\"password\":\"$PASSWORD\"}" "http://$REGISTRY/api/v1/users"
+check "carol registers" register carol
 shows "carol logs in" 'Login Succeeded' login carol carol "$PASSWORD"
 check "an operator disables her" operator user disable carol
 sleep 1

@@ -99,6 +99,12 @@ visibility() {
     -d "{\"visibility\":\"$3\"}" "http://$REGISTRY/api/v1/$2/visibility"
 }
 
+# register USER
+register() { curl -fsS -d "{\"username\":\"$1\",\"password\":\"$PASSWORD\"}" "http://$REGISTRY/api/v1/users"; }
+
+# operator ARGUMENTS…: the registry's command line, beside the running one.
+operator() { "$BINARY" "$@" --database-url "sqlite:$(dirname "$BINARY")/registry/registry.db"; }
+
 # robot USER NAME: makes a robot that may pull and push in the user's namespace; prints its id and its secret.
 robot() {
   curl -fsS -u "$1:$PASSWORD" -X POST -d "{\"name\":\"$2\",\"scopes\":[\"namespace:$1:pull,push\"]}" \

@@ -69,3 +69,11 @@ shows "a robot logs in" 'Login Succeeded' login robot "$ALICE+podman" "$secret"
 check "it pushes for its namespace" push robot "$app:docker" "docker://$app:robot"
 check "alice removes the robot" remove_robot "$ALICE" "$robot"
 refused "which then pushes no more" 'unauthorized|invalid username/password' push robot "$app:docker" "docker://$app:robot"
+
+echo '{}' >"$WORK/paula.json"
+check "paula registers" register paula
+shows "paula logs in" 'Login Succeeded' login paula paula "$PASSWORD"
+check "an operator disables her" operator user disable paula
+sleep 1
+refused "she logs in no more" 'unauthorized|invalid username/password' login paula paula "$PASSWORD"
+refused "and what she had is good for nothing" 'unauthorized|invalid username/password' pull paula "$app:v1"

@@ -75,3 +75,11 @@ check "it pushes for its namespace" copy robot "oci:$CONTENT/image:v1" "$there/s
 refused "and deletes nothing" 'denied' skopeo delete --authfile "$WORK/robot.json" --tls-verify=false "$there/skopeo:robot"
 check "alice removes the robot" remove_robot "$ALICE" "$robot"
 refused "which then pushes no more" 'unauthorized|invalid username/password' copy robot "oci:$CONTENT/image:v1" "$there/skopeo:robot"
+
+echo '{}' >"$WORK/dora.json"
+check "dora registers" register dora
+shows "dora logs in" 'Login Succeeded' login dora dora "$PASSWORD"
+check "an operator disables her" operator user disable dora
+sleep 1
+refused "she logs in no more" 'unauthorized|invalid username/password' login dora dora "$PASSWORD"
+refused "and what she had is good for nothing" 'unauthorized|invalid username/password' look dora "$there/skopeo:v1"
