@@ -34,8 +34,11 @@ pub(crate) async fn mix(server: &Server, scale: &Scale) -> Result<Vec<Row>> {
         if dice < MANIFESTS {
             repository.read_manifest(client, "GET", &image.tag, &image.manifest).await?;
         } else if dice < MANIFESTS + BLOBS {
-            let blob = if pick.is_multiple_of(8) { &large[pick / 8 % large.len()] } else { &image.blobs[1] };
-            repository.pull_blob(client, blob, Fate::Dropped).await?;
+            let (blob, fate) = match pick % 8 {
+                0 => (&large[pick / 8 % large.len()], Fate::Dropped),
+                _ => (&image.blobs[1], Fate::Hashed),
+            };
+            repository.pull_blob(client, blob, fate).await?;
         } else {
             let blobs = [images[0].blobs[0].clone(), Blob::new(&format!("{seed} {nth}"), 4 * KIB)];
             repository.push_blob(client, &blobs[1], Way::Put).await?;

@@ -15,54 +15,66 @@ use crate::{KIB, MIB, Result, Scale, size};
 pub(crate) const TITLE: &str = "the machine";
 const CHUNK: usize = 256 * KIB;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Hash,
+    Write,
+    HashAndWrite,
+}
+
 pub(crate) fn measure(directory: &Path, scale: &Scale) -> Result<Vec<Row>> {
-    let len = scale.large();
-    let name = size(len);
-    let chunk: Vec<u8> = (0..CHUNK).map(|nth| nth as u8).collect();
-    let path = directory.join("limits");
+    let (len, name) = (scale.large(), size(scale.large()));
+    let works = [
+        (Work::Hash, format!("sha256 of {name}, one core")),
+        (Work::Write, format!("write of {name}, then fdatasync")),
+        (Work::HashAndWrite, format!("hash and write {name} in one loop, then fdatasync")),
+    ];
     let mut rows = Vec::new();
-    let mut row = |work: &str, hash: bool, write: bool| -> Result {
-        rustix::fs::sync();
-        let mut file = File::create(&path)?;
-        let cost = cost(|| {
-            let mut hasher = sha2::Sha256::new();
-            for _ in 0..len / CHUNK {
-                if hash {
-                    hasher.update(&chunk);
-                }
-                if write {
-                    file.write_all(&chunk)?;
-                }
+    for (work, name) in works {
+        rows.push(Row::bytes(name, len, &stream(work, len, &directory.join("limits"))?));
+    }
+    rows.push(Row::requests("create a file, write 4 KiB, fsync".to_owned(), &files(scale.count(500), directory)?));
+    Ok(rows)
+}
+
+/// So many bytes through the hash, to the disk, or both.
+fn stream(work: Work, len: usize, path: &Path) -> Result<Cost> {
+    let chunk: Vec<u8> = (0..CHUNK).map(|nth| nth as u8).collect();
+    rustix::fs::sync();
+    let cost = cost(|| {
+        let (mut hash, mut file) = (sha2::Sha256::new(), File::create(path)?);
+        for _ in 0..len / CHUNK {
+            if work != Work::Write {
+                hash.update(&chunk);
             }
-            std::hint::black_box(hasher.finalize());
-            if write { Ok(file.sync_data()?) } else { Ok(()) }
-        })?;
-        fs::remove_file(&path)?;
-        rows.push(Row::bytes(work.replace("{}", &name), len, &cost));
-        Ok(())
-    };
-    row("sha256 of {}, one core", true, false)?;
-    row("write of {}, then fdatasync", false, true)?;
-    row("hash and write {} in one loop, then fdatasync", true, true)?;
+            if work != Work::Hash {
+                file.write_all(&chunk)?;
+            }
+        }
+        std::hint::black_box(hash.finalize());
+        Ok(file.sync_data()?)
+    })?;
+    fs::remove_file(path)?;
+    Ok(cost)
+}
+
+/// So many small files, each durable before the next.
+fn files(count: usize, directory: &Path) -> Result<Phase> {
+    let paths: Vec<_> = (0..count).map(|nth| directory.join(format!("limits-{nth}"))).collect();
     let mut latencies = Vec::new();
     let cost = cost(|| {
-        for nth in 0..scale.count(500) {
+        for path in &paths {
             let began = Instant::now();
-            let mut file = File::create(directory.join(format!("limits-{nth}")))?;
-            file.write_all(&chunk[..4 * KIB])?;
+            let mut file = File::create(path)?;
+            file.write_all(&[7; 4 * KIB])?;
             file.sync_all()?;
             latencies.push(began.elapsed());
         }
         Ok(())
     })?;
-    for nth in 0..latencies.len() {
-        fs::remove_file(directory.join(format!("limits-{nth}")))?;
-    }
+    paths.iter().try_for_each(fs::remove_file)?;
     latencies.sort_unstable();
-    let requests = latencies.len();
-    let phase = Phase { cost, latencies, requests };
-    rows.push(Row::requests("create a file, write 4 KiB, fsync".to_owned(), &phase));
-    Ok(rows)
+    Ok(Phase { cost, latencies, requests: count })
 }
 
 fn cost(work: impl FnOnce() -> Result) -> Result<Cost> {

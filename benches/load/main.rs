@@ -45,6 +45,9 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const GIB: usize = 1024 * MIB;
 
+/// How long one scenario may take on one server, with what is pushed for it before.
+const PATIENCE: Duration = Duration::from_secs(2 * 3600);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scenario {
     /// What the machine itself can do
@@ -187,7 +190,8 @@ async fn run(arguments: &Arguments, directory: &Path, servers: &mut Vec<Server>)
                 order.reverse();
             }
             for server in order {
-                let rows = scenario.measure(server, &scale).await;
+                let rows = tokio::time::timeout(PATIENCE, scenario.measure(server, &scale)).await;
+                let rows = rows.unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()));
                 let rows = rows.map_err(|error| format!("{}: {scenario:?}: {error}", server.title))?;
                 rows.into_iter().for_each(|row| results.add(&server.title, row));
             }
