@@ -138,8 +138,10 @@ where
                 request
             }));
         let connection = http.serve_connection(StallGuard::new(SendfileIo::new(stream), QUIET), service).into_owned();
+        // Boxed, since it would be in this future twice: as what is handed over, and as what is waited for.
+        let connection = Box::pin(watcher.watch(connection));
         // A client that breaks off, or speaks TLS here, is no error of ours (R-PNG-06, R-GEN-15).
-        if let Err(error) = watcher.watch(connection).await {
+        if let Err(error) = connection.await {
             tracing::debug!(%peer, error = &*error, "a connection ended");
         }
     }
