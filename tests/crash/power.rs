@@ -85,7 +85,7 @@ impl Disk {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::Builder::new().prefix("power-").tempdir().unwrap();
         let image = directory.path().join("image");
-        fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
+        fs::File::create(&image).unwrap().set_len(1 << 30).unwrap();
         fs::create_dir(directory.path().join("disk")).unwrap();
         let mut disk = Self { directory, memory, mounted: false, _alone: alone };
         let ready = run(&format!("mkfs.{}", kind()), &["-q", image.to_str().unwrap()]) && disk.mount();
@@ -282,7 +282,7 @@ fn what_was_acknowledged_survives_power_cuts() {
             let place = place_on(&disk, database);
             let seed = seed.wrapping_add(nth);
             println!("power, database {database:?}, memory {memory:?}: seed {seed}");
-            let cuts = (total / 4).clamp(2, 20);
+            let cuts = (total / 4).clamp(2, 10);
             cut_power(&mut disk, &place, seed, cuts, &[], &mut tally);
             nth += 1;
         }
