@@ -29,6 +29,8 @@ pub(super) enum Failure {
     Disabled,
     /// There were too many before, so that this one was not looked at.
     Limited(Limited),
+    /// Too many waited to be looked at.
+    Crowded,
 }
 
 /// What is counted together.
@@ -75,8 +77,8 @@ impl Failures {
     /// Writes one down, or counts it where one like it was a moment ago.
     pub(super) async fn note(&self, user: Option<&str>, shown: Shown, failure: Failure, peer: &Peer) {
         let detail = detail(shown, failure);
-        // Whoever is slowed down for what came from their address is not looked at by name.
-        let nameless = matches!(failure, Failure::Limited(Limited { scope: Scope::Address, .. }));
+        // Whoever is slowed down for what came from their address, or for what others send, is not looked at by name.
+        let nameless = matches!(failure, Failure::Crowded | Failure::Limited(Limited { scope: Scope::Address, .. }));
         let user = user.filter(|_| !nameless).map(Into::into);
         let kind = Kind { user, detail, network: Some(network(peer.address)) };
         if let Some(first) = self.count(kind, peer) {
@@ -178,9 +180,11 @@ fn detail(shown: Shown, failure: Failure) -> &'static str {
         (Shown::Password, Failure::Wrong) => "password",
         (Shown::Password, Failure::Disabled) => "password, account disabled",
         (Shown::Password, Failure::Limited(_)) => "password, after too many failures",
-        (Shown::AccessToken, Failure::Wrong | Failure::Disabled) => "access token",
+        (Shown::Password, Failure::Crowded) => "password, too many at once",
+        // Only passwords wait.
+        (Shown::AccessToken, Failure::Wrong | Failure::Disabled | Failure::Crowded) => "access token",
         (Shown::AccessToken, Failure::Limited(_)) => "access token, after too many failures",
-        (Shown::RefreshToken, Failure::Wrong | Failure::Disabled) => "refresh token",
+        (Shown::RefreshToken, Failure::Wrong | Failure::Disabled | Failure::Crowded) => "refresh token",
         (Shown::RefreshToken, Failure::Limited(_)) => "refresh token, after too many failures",
     }
 }
@@ -246,6 +250,9 @@ mod tests {
             // However many names are tried from an address that is slowed down, it is one entry.
             ("alice", Shown::Password, limited(Scope::Address), 1),
             ("carol", Shown::Password, limited(Scope::Address), 1),
+            // And when too many wait.
+            ("alice", Shown::Password, Failure::Crowded, 1),
+            ("carol", Shown::Password, Failure::Crowded, 1),
             ("team+ci", Shown::AccessToken, Failure::Wrong, 1),
         ] {
             failures.note(Some(user), shown, failure, &peer(from, "r")).await;
@@ -254,7 +261,7 @@ mod tests {
         let alice = "user:alice";
         assert_eq!(
             targets.iter().map(|t| &**t).collect::<Vec<_>>(),
-            [alice, "user:bob", alice, alice, alice, alice, "unknown", "robot:team/ci"]
+            [alice, "user:bob", alice, alice, alice, alice, "unknown", "unknown", "robot:team/ci"]
         );
     }
 

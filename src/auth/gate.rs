@@ -216,6 +216,13 @@ impl Auth {
         self.log_in(user, password, peer).await
     }
 
+    /// Refuses what was to be a name and a password, and cannot be read: a failed login of nobody knows whom.
+    pub async fn unreadable(&self, peer: &Peer) -> Rejection {
+        let rejection = self.core.logins.refuse(None, Shown::Password, peer).await;
+        count("password", rejection.result());
+        rejection
+    }
+
     /// Who has that name and password; somebody, and not nobody. An access token
     /// may stand in for the password.
     ///
@@ -243,10 +250,7 @@ impl Auth {
     /// # Errors
     /// [`Rejection::Invalid`] if it is not.
     pub async fn confirm(&self, user: &Username, password: &str, peer: &Peer) -> Result<Account, Rejection> {
-        let outcome = self.core.logins.check(user, password, peer).await;
-        let result = outcome.as_ref().map_or_else(Rejection::result, |_| "success");
-        metrics::counter!("registry_auth_attempts_total", "method" => "password", "result" => result).increment(1);
-        outcome
+        counted("password", self.core.logins.check(user, password, peer).await)
     }
 
     /// Writes the failed logins down that were only counted so far: now and then, and before the log is read.
@@ -263,10 +267,13 @@ impl Auth {
     }
 }
 
-fn counted(method: &'static str, outcome: Result<Caller, Rejection>) -> Result<Caller, Rejection> {
-    let result = outcome.as_ref().map_or_else(Rejection::result, |_| "success");
-    metrics::counter!("registry_auth_attempts_total", "method" => method, "result" => result).increment(1);
+fn counted<T>(method: &'static str, outcome: Result<T, Rejection>) -> Result<T, Rejection> {
+    count(method, outcome.as_ref().map_or_else(Rejection::result, |_| "success"));
     outcome
+}
+
+fn count(method: &'static str, result: &'static str) {
+    metrics::counter!("registry_auth_attempts_total", "method" => method, "result" => result).increment(1);
 }
 
 impl Core {

@@ -23,7 +23,7 @@ use super::password::{Comparison, HashError, Hashed, Hasher, Memory, Password};
 use super::remembered::{Fingerprint, Remembered, Verdict};
 use super::secret::NoRandomness;
 use super::throttle::{Limited, Limits, Throttle, network};
-use super::turns::{Turn, Turns};
+use super::turns::{Full, Turn, Turns};
 use crate::domain::Username;
 use crate::metadata::{Account, Metadata, PasswordHash};
 
@@ -34,13 +34,19 @@ const LONGEST: usize = 1024;
 
 /// Why a check came to no verdict that others who wait for it could share.
 enum Halt {
-    Limited(Limited),
+    Failed(Failure),
     Rejected(Rejection),
 }
 
 impl From<Limited> for Halt {
     fn from(limited: Limited) -> Self {
-        Self::Limited(limited)
+        Self::Failed(Failure::Limited(limited))
+    }
+}
+
+impl From<Full> for Halt {
+    fn from(_: Full) -> Self {
+        Self::Failed(Failure::Crowded)
     }
 }
 
@@ -128,7 +134,7 @@ impl Logins {
         self.land(flight);
         match outcome {
             Ok(verified) => Ok(verified),
-            Err(Halt::Limited(limited)) => Ok(Err(Failure::Limited(limited))),
+            Err(Halt::Failed(failure)) => Ok(Err(failure)),
             Err(Halt::Rejected(rejection)) => Err(rejection),
         }
     }
@@ -159,6 +165,7 @@ impl Logins {
         match failure {
             Failure::Wrong | Failure::Disabled => Rejection::Invalid,
             Failure::Limited(limited) => limited.into(),
+            Failure::Crowded => Rejection::Overloaded,
         }
     }
 
@@ -170,7 +177,7 @@ impl Logins {
         from: IpAddr,
     ) -> Result<Verified, Halt> {
         self.throttle.check(user, from, Instant::now())?;
-        let turn = self.turns.take(network(from)).await.map_err(|_| Rejection::Overloaded)?;
+        let turn = self.turns.take(network(from)).await?;
         self.throttle.check(user, from, Instant::now())?; // those before us may have failed meanwhile
         Ok(self.compare_in(turn, user, password, credential, from).await?)
     }

@@ -95,14 +95,13 @@ async fn caller(auth: &Auth, head: &Parts, origin: Option<&Origin>) -> Result<Ca
     let matched = head.extensions.get::<Matched>();
     let asks = matched.and_then(|matched| matched.endpoint).is_some_and(|e| e.facts().access != Access::Public);
     let (Some(matched), Some(origin), true) = (matched, origin, asks) else { return Ok(Caller::anonymous()) };
+    let peer = || auth::Peer { address: origin.client, request: Some(origin.id.0.as_ref().into()) };
     let checked = match Credentials::of(&head.headers) {
         Ok(Credentials::None) => return Ok(Caller::anonymous()),
         Ok(Credentials::Bearer(token)) => auth.bearer(token).await,
-        Ok(Credentials::Basic { user, password }) => {
-            let peer = auth::Peer { address: origin.client, request: Some(origin.id.0.as_ref().into()) };
-            auth.basic(&user, password.expose_secret(), &peer).await
-        }
-        Err(MalformedCredentials) => Err(Rejection::Invalid),
+        Ok(Credentials::Basic { user, password }) => auth.basic(&user, password.expose_secret(), &peer()).await,
+        Err(MalformedCredentials::Basic) => Err(auth.unreadable(&peer()).await),
+        Err(MalformedCredentials::Scheme) => Err(Rejection::Invalid),
     };
     checked.map_err(|rejection| rejected(rejection, || scope_of(matched, head.uri.query())))
 }

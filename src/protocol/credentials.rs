@@ -1,8 +1,7 @@
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
 /// What a request's `Authorization` header says.
@@ -12,10 +11,15 @@ pub enum Credentials<'h> {
     Basic { user: String, password: SecretString },
 }
 
-/// A header that is none of the two schemes, or several of them (R-AUZ-09).
+/// Why credentials cannot be read (R-AUZ-09).
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the Authorization header is neither Bearer nor Basic, or stands there several times")]
-pub struct MalformedCredentials;
+pub enum MalformedCredentials {
+    #[error("the Authorization header is neither Bearer nor Basic, or stands there several times")]
+    Scheme,
+    /// Somebody meant to log in.
+    #[error("what follows Basic is no name and password in base64")]
+    Basic,
+}
 
 /// Some clients leave the padding out.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -27,29 +31,32 @@ impl<'h> Credentials<'h> {
     /// Reads them. Empty Basic credentials count as none (R-TKG-04).
     ///
     /// # Errors
-    /// [`MalformedCredentials`] for any other scheme, and for several headers.
+    /// [`MalformedCredentials`].
     pub fn of(headers: &'h HeaderMap) -> Result<Self, MalformedCredentials> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let Some(value) = values.next() else { return Ok(Self::None) };
+        let Some(value) = values.next().map(HeaderValue::as_bytes) else { return Ok(Self::None) };
         if values.next().is_some() {
-            return Err(MalformedCredentials);
+            return Err(MalformedCredentials::Scheme);
         }
-        let (scheme, rest) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(MalformedCredentials)?;
-        let rest = rest.trim();
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return Ok(Self::Bearer(rest));
+        let (scheme, rest) = value.split_at(value.iter().position(|&byte| byte == b' ').unwrap_or(value.len()));
+        let rest = str::from_utf8(rest.trim_ascii()).ok();
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return rest.map(Self::Bearer).ok_or(MalformedCredentials::Scheme);
         }
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return Err(MalformedCredentials);
+        if !scheme.eq_ignore_ascii_case(b"basic") {
+            return Err(MalformedCredentials::Scheme);
         }
-        let decoded =
-            LENIENT.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(MalformedCredentials)?;
-        // At the first colon: a password may have more of them (R-TKG-07).
-        match decoded.split_once(':').ok_or(MalformedCredentials)? {
-            ("", "") => Ok(Self::None),
-            (user, password) => Ok(Self::Basic { user: user.to_owned(), password: password.into() }),
-        }
+        rest.and_then(basic).ok_or(MalformedCredentials::Basic)
     }
+}
+
+fn basic(encoded: &str) -> Option<Credentials<'static>> {
+    let decoded = String::from_utf8(LENIENT.decode(encoded).ok()?).ok()?;
+    // At the first colon: a password may have more of them (R-TKG-07).
+    Some(match decoded.split_once(':')? {
+        ("", "") => Credentials::None,
+        (user, password) => Credentials::Basic { user: user.to_owned(), password: password.into() },
+    })
 }
 
 #[cfg(test)]
@@ -77,8 +84,11 @@ mod tests {
         assert_eq!(read(&["bEARER abc"]), pair("bearer", "abc"));
         assert_eq!(read(&["Basic YTpiOmM="]), pair("a", "b:c"));
         assert_eq!(read(&["basic YTpiOmM"]), pair("a", "b:c"));
-        for values in [&["Basic"][..], &["Basic !"], &["Digest x"], &["Basic YQ=="], &["Bearer a", "Bearer b"]] {
-            assert_eq!(read(values), Err(MalformedCredentials), "{values:?}");
+        for values in [&["Basic"][..], &["Basic !"], &["Basic YQ=="], &["Basic /zr/"], &["basic \u{e9}"]] {
+            assert_eq!(read(values), Err(MalformedCredentials::Basic), "{values:?}");
+        }
+        for values in [&[""][..], &["Digest x"], &["Bearer a", "Bearer b"], &["Basic !", "Basic !"]] {
+            assert_eq!(read(values), Err(MalformedCredentials::Scheme), "{values:?}");
         }
     }
 }

@@ -16,7 +16,7 @@ use super::reply::Json;
 use super::secrets::Secret;
 use super::{Call, Error};
 use crate::auth::{Auth, Caller, IssueError, Issued, MAX_CLIENT, Scopes};
-use crate::protocol::{Credentials, Query};
+use crate::protocol::{Credentials, MalformedCredentials, Query};
 use crate::router;
 
 /// Issues tokens.
@@ -110,8 +110,11 @@ impl Tokens {
                 let caller = self.auth.basic(&user, password.expose_secret(), &call.peer()).await;
                 caller.map_err(Error::of_rejection)?
             }
+            Err(MalformedCredentials::Basic) => {
+                return Err(Error::of_rejection(self.auth.unreadable(&call.peer()).await));
+            }
             // A token is no credential for another one.
-            Ok(Credentials::Bearer(_)) | Err(_) => return Err(Error::Credentials),
+            Ok(Credentials::Bearer(_)) | Err(MalformedCredentials::Scheme) => return Err(Error::Credentials),
         };
         let client = call.query.get("client_id");
         record(&caller, client);

@@ -1,4 +1,4 @@
-use futures_util::future::{FutureExt, join_all};
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::*;
@@ -193,10 +193,15 @@ fn too_many_at_once_are_told_so_and_others_get_their_turn() {
                 tokio::spawn(async move { house.login("alice", &format!("guess {n}"), &from(66)).await })
             })
             .collect();
-        while house.login("alice", "one too many", &from(66)).now_or_never().is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        assert!(matches!(house.login("alice", "one too many", &from(66)).await, Err(Rejection::Overloaded)));
+        let flooder = from(66);
+        let one_more = |patience| timeout(patience, house.login("alice", "one too many", &flooder));
+        while one_more(SOON).await.is_err() {}
+        assert!(matches!(one_more(LONG).await, Ok(Err(Rejection::Overloaded))));
+        house.auth.write_down_failures().await;
+        let log = house.metadata.audit_log(&AuditFilter::default(), None, 1000).await.unwrap();
+        let crowded = log.iter().filter(|entry| entry.detail.as_deref() == Some("password, too many at once"));
+        assert!(crowded.clone().all(|entry| &*entry.target == "unknown" && entry.address == Some(flooder.address)));
+        assert!(crowded.map(|entry| entry.times).sum::<u64>() >= 2);
         drop(held);
         let (new, peer) = (password("a new one"), from(1));
         let (hashed, caller) =
@@ -245,6 +250,7 @@ fn a_failed_login_is_written_down_without_what_was_tried() {
         assert!(is_invalid(&house.login("alice", "wrong one", &peer).await));
         assert!(is_invalid(&house.login("alice", &format!("dpat_{}", "x".repeat(32)), &peer).await));
         assert!(is_invalid(&house.login("<script>", "wrong one", &peer).await));
+        assert!(matches!(house.auth.unreadable(&peer).await, Rejection::Invalid));
         let log = house.metadata.audit_log(&AuditFilter::default(), None, 10).await.unwrap();
         let failures: Vec<_> = log.iter().filter(|entry| &*entry.action == "login").collect();
         let targets: Vec<_> = failures.iter().map(|entry| &*entry.target).collect();

@@ -193,6 +193,30 @@ async fn what_is_turned_away_is_written_down() {
     assert!(log.len() < 5, "they are counted together: {log:#?}");
 }
 
+/// R-AUZ-09: Basic credentials that cannot be read are a failed login of nobody knows whom, and bounded like others.
+#[tokio::test]
+async fn what_cannot_be_read_is_written_down() {
+    let registry = TestRegistry::start().await;
+    let admin = registry.admin().await;
+    let nobody = registry.anonymous().elsewhere();
+    let mut answers = Vec::new();
+    // No base64, nothing, no colon, no UTF-8.
+    for header in ["Basic !", "Basic", "Basic YWxpY2U=", "basic /zr/"].iter().cycle().take(80) {
+        for path in ["/v2/", "/auth/token"] {
+            answers.push(nobody.with_authorization(header).get(path).await.status);
+        }
+    }
+    assert!(answers.iter().all(|status| matches!(status, 401 | 429)), "{answers:?}");
+    assert_eq!(answers[0], 401);
+    assert!(answers.contains(&429));
+    let log = log_of(&admin, "unknown").await;
+    assert_eq!(failures(&log), answers.len() as u64, "{log:#?}");
+    assert!(log.len() < 6, "they are counted together: {log:#?}");
+    // Other schemes are no login.
+    nobody.with_authorization("Digest x").get("/v2/").await.is_error(401, "UNAUTHORIZED");
+    assert_eq!(failures(&log_of(&admin, "unknown").await), answers.len() as u64);
+}
+
 /// Only admins read the log; it is filtered, newest first, and its pages hold still while more is written.
 #[tokio::test]
 async fn the_log_is_read_page_by_page() {
