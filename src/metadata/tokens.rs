@@ -102,6 +102,11 @@ pub struct NewToken {
     pub expires_at: Option<Timestamp>,
 }
 
+/// Sessions that a user may have: refresh tokens that have not expired. One more
+/// ends the one that was not used for longest, whatever client has it, for a
+/// client calls itself what it likes.
+pub(super) const SESSIONS: usize = 100;
+
 /// Why a token was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateTokenError {
@@ -138,6 +143,13 @@ static OF_ACCOUNT: Sql = select!("WHERE account = $1 AND kind = $2 AND id > $3 O
 static OF_NAMESPACE: Sql = select!("WHERE namespace = $1 AND kind = $2 AND id > $3 ORDER BY id LIMIT $4");
 /// The owner is there, and the parent too, if one is named: locked, so that neither goes meanwhile.
 static USER_IS_THERE: Sql = Sql::new(&["SELECT id FROM users WHERE id = $1 FOR_SHARE(users)"]);
+/// Of one user's logins each sees what the one before it made.
+static USER_LOGS_IN: Sql = Sql::new(&["SELECT id FROM users WHERE id = $1 FOR_UPDATE(users)"]);
+/// Skips the sessions that stay. Were there ever many more, it would take them in several goes.
+static END_SESSIONS: Sql = Sql::new(&["DELETE FROM access_tokens WHERE id IN
+     (SELECT id FROM access_tokens
+      WHERE account = $1 AND kind = 'refresh' AND (expires_at IS NULL OR expires_at > $2)
+      ORDER BY COALESCE(last_used_at, created_at) DESC, id DESC LIMIT 1000 OFFSET $3) RETURNING id"]);
 static NAMESPACE_IS_THERE: Sql = Sql::new(&["SELECT name FROM namespaces WHERE name = $1 FOR_SHARE(namespaces)"]);
 static PARENT_IS_THERE: Sql = Sql::new(&["SELECT id FROM access_tokens WHERE id = $1 FOR_SHARE(access_tokens)"]);
 static INSERT: Sql = Sql::new(&["INSERT INTO access_tokens
@@ -173,7 +185,7 @@ fn token(row: &AnyRow) -> Result<AccessToken, Error> {
 
 impl Metadata {
     /// Makes a token. Personal and robot tokens are written to the audit log, refresh tokens are not:
-    /// each login makes one.
+    /// each login makes one, and a user has a hundred at most.
     ///
     /// # Errors
     /// [`CreateTokenError`]; nothing was changed then.
@@ -300,6 +312,7 @@ async fn create(tx: &mut Tx<'_>, token: &NewToken, origin: &Origin) -> Result<Ac
         TokenOwner::Namespace(namespace) => (None, Some(namespace.as_str())),
     };
     let owner = match &token.owner {
+        TokenOwner::User(user) if token.kind == TokenKind::Refresh => tx.one(&USER_LOGS_IN, &[user.0.into()]).await?,
         TokenOwner::User(user) => tx.one(&USER_IS_THERE, &[user.0.into()]).await?,
         TokenOwner::Namespace(namespace) => tx.one(&NAMESPACE_IS_THERE, &[namespace.as_str().into()]).await?,
     };
@@ -309,6 +322,12 @@ async fn create(tx: &mut Tx<'_>, token: &NewToken, origin: &Origin) -> Result<Ac
     };
     if owner.is_none() || !parent {
         return Err(CreateTokenError::UnknownOwner);
+    }
+    if token.kind == TokenKind::Refresh {
+        let args = [account.into(), tx.now.as_micros().into(), limit(SESSIONS - 1).into()];
+        for row in tx.all(&END_SESSIONS, &args).await? {
+            tx.note(News::Token(TokenId(row.int(0)?)));
+        }
     }
     let grants = token.grants.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let args = [

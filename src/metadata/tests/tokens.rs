@@ -1,3 +1,4 @@
+use super::super::tokens::SESSIONS;
 use super::*;
 
 fn new_token(kind: TokenKind, name: &str, owner: TokenOwner, secret: u8) -> NewToken {
@@ -103,5 +104,53 @@ fn last_use_is_coarse_and_the_expired_are_removed() {
         assert_eq!(metadata.remove_expired_tokens(Timestamp::now(), 10).await.unwrap(), 1);
         assert_eq!(metadata.token(expired.id).await.unwrap(), None);
         assert!(metadata.token(token.id).await.unwrap().is_some());
+    });
+}
+
+/// However often somebody logs in, so many sessions are theirs; who uses one keeps it.
+#[test]
+fn one_session_too_many_ends_the_one_that_was_not_used_for_longest() {
+    on_each(|metadata| async move {
+        let (alice, bob) = (user(&metadata, "alice").await, user(&metadata, "bob").await);
+        let session = |owner: &Account, secret: u16| {
+            let [high, low] = secret.to_be_bytes();
+            let mut bytes = [high; 32];
+            bytes[31] = low;
+            let client = Some(format!("client {secret}").into());
+            let expires_at = Some(Timestamp::now().after(Duration::from_secs(3600)));
+            let owner = TokenOwner::User(owner.id);
+            let secret = TokenHash(bytes);
+            NewToken { secret, client, expires_at, ..new_token(TokenKind::Refresh, "", owner, 0) }
+        };
+        let bobs = metadata.create_token(session(&bob, 1), origin()).await.unwrap();
+        let personal = new_token(TokenKind::Personal, "laptop", TokenOwner::User(alice.id), 9);
+        let personal = metadata.create_token(personal, origin()).await.unwrap();
+        let past = Some(Timestamp::now().before(Duration::from_secs(60)));
+        let expired = NewToken { expires_at: past, ..session(&alice, 2) };
+        let expired = metadata.create_token(expired, origin()).await.unwrap();
+        let mut made = Vec::new();
+        for secret in 300..400 {
+            made.push(metadata.create_token(session(&alice, secret), origin()).await.unwrap());
+        }
+        metadata.touch_token(&made[0], Duration::ZERO).await.unwrap();
+        assert!(metadata.token(made[1].id).await.unwrap().is_some(), "a hundred are not too many");
+        let found = metadata.token_by_secret(&session(&alice, 301).secret).await.unwrap();
+        assert_eq!(found.map(|token| token.id), Some(made[1].id));
+
+        metadata.create_token(session(&alice, 400), origin()).await.unwrap();
+        assert_eq!(metadata.token(made[1].id).await.unwrap(), None);
+        assert_eq!(metadata.token_by_secret(&session(&alice, 301).secret).await.unwrap(), None);
+        for kept in [&made[0], &made[2], &bobs, &personal, &expired] {
+            assert!(metadata.token(kept.id).await.unwrap().is_some(), "{kept:?}");
+        }
+        // Nor are there more when many come at once.
+        let logins = (500..520).map(|secret| metadata.create_token(session(&alice, secret), origin()));
+        for made in futures_util::future::join_all(logins).await {
+            made.unwrap();
+        }
+        let owner = TokenOwner::User(alice.id);
+        let sessions = metadata.tokens(&owner, TokenKind::Refresh, None, 1000).await.unwrap();
+        assert_eq!(sessions.iter().filter(|session| session.id != expired.id).count(), SESSIONS);
+        assert!(sessions.iter().any(|session| session.id == made[0].id));
     });
 }
