@@ -1,7 +1,5 @@
 //! end-2 and end-10: blobs that are there.
 
-use std::sync::Arc;
-
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE, RANGE,
 };
@@ -13,7 +11,7 @@ use crate::auth::{Access, Auth};
 use crate::domain::{ByteRange, Digest, RepositoryName, Visibility};
 use crate::metadata;
 use crate::metadata::{DeleteBlob, Metadata, RepositoryId};
-use crate::protocol::{Body, BoxError, Response, WantedRange, headers};
+use crate::protocol::{Body, Response, WantedRange, headers};
 use crate::router;
 use crate::store;
 use crate::store::BlobStore;
@@ -85,12 +83,12 @@ impl Blobs {
         }
         let part = match wanted(&call, &digest, blob.size) {
             WantedRange::Whole => {
-                let (blob, body) = self.open(id, &repository, &digest, blob, None, call.plain).await?;
-                Part::Whole { size: blob.size, body }
+                let (blob, reader) = self.open(id, &repository, &digest, blob, None).await?;
+                Part::Whole { size: blob.size, body: sent(reader, call.plain) }
             }
             WantedRange::One(range) => {
-                let (blob, body) = self.open(id, &repository, &digest, blob, Some(range), call.plain).await?;
-                Part::Range { range, size: blob.size, body }
+                let (blob, reader) = self.open(id, &repository, &digest, blob, Some(range)).await?;
+                Part::Range { range, size: blob.size, body: sent(reader, call.plain) }
             }
             WantedRange::Many(ranges) => self.many(id, &repository, &digest, blob, ranges).await?,
             WantedRange::Unsatisfiable => return Err(Error::RangeNotSatisfiable { size: blob.size }),
@@ -131,18 +129,17 @@ impl Blobs {
         digest: &Digest,
         blob: metadata::Blob,
         range: Option<ByteRange>,
-        plain: bool,
-    ) -> Result<(metadata::Blob, Body), Error> {
+    ) -> Result<(metadata::Blob, store::BlobReader), Error> {
         if blob.damaged {
             return Err(Error::BlobDamaged(digest.clone()));
         }
         if let Some(reader) = self.whole(&blob, range).await? {
-            return Ok((blob, sent(reader, plain)));
+            return Ok((blob, reader));
         }
         let now = self.metadata.blob_now(id, digest).await?.ok_or_else(|| unknown(repository, digest))?;
         let reader = if now.object == blob.object { None } else { self.whole(&now, range).await? };
         match reader {
-            Some(reader) => Ok((now, sent(reader, plain))),
+            Some(reader) => Ok((now, reader)),
             None => {
                 self.metadata.mark_damaged(digest.clone(), now.object).await?;
                 Err(Error::BlobDamaged(digest.clone()))
@@ -171,20 +168,10 @@ impl Blobs {
         ranges: Vec<ByteRange>,
     ) -> Result<Part, Error> {
         // Known before the first byte: is the file there, and whole?
-        let (blob, _) = self.open(id, repository, digest, blob, ranges.first().copied(), false).await?;
+        let (blob, reader) = self.open(id, repository, digest, blob, ranges.first().copied()).await?;
         let multipart = Multipart::new(ranges, blob.size);
         let (content_type, length) = (multipart.content_type(), multipart.len());
-        let (store, object, size) = (self.store.clone(), Arc::new(blob.object), blob.size);
-        let body = multipart.into_body(Box::new(move |range| {
-            let (store, object) = (store.clone(), object.clone());
-            Box::pin(async move {
-                match store.open(&object, size, Some(range)).await? {
-                    Some(reader) => Ok(Body::stream(reader)),
-                    None => Err(BoxError::from("the blob was deleted while it was being read")),
-                }
-            })
-        }));
-        Ok(Part::Ranges { content_type, length, body })
+        Ok(Part::Ranges { content_type, length, body: multipart.into_body(reader) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several ranges in one reply: `multipart/byteranges` (RFC 9110 §14.6, R-BLB-16).
 
 use std::collections::VecDeque;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -10,7 +11,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use uuid::Uuid;
 
 use crate::domain::ByteRange;
-use crate::protocol::{Body, BoxError, headers};
+use crate::protocol::{Body, headers};
+use crate::store::BlobReader;
 
 /// Parts of one blob, each behind a head of its own, in the order they were
 /// asked for. Its length is known before the first byte is read.
@@ -19,12 +21,6 @@ pub(super) struct Multipart {
     size: u64,
     parts: Vec<ByteRange>,
 }
-
-/// Opens one range when its turn has come, so that a thousand ranges hold one
-/// reader at a time.
-pub(super) type OpenPart = Box<dyn FnMut(ByteRange) -> OpenedPart + Send>;
-/// The body of one range, soon.
-pub(super) type OpenedPart = Pin<Box<dyn Future<Output = Result<Body, BoxError>> + Send>>;
 
 impl Multipart {
     /// These parts of content of `size` bytes.
@@ -43,11 +39,11 @@ impl Multipart {
         parts + self.end().len() as u64
     }
 
-    /// The body; `open` opens each part when its turn has come.
-    pub(super) fn into_body(self, open: OpenPart) -> Body {
+    /// The body, its parts all from that blob's reader, one after the other.
+    pub(super) fn into_body(self, blob: BlobReader) -> Body {
         let left = self.len();
         let waiting: VecDeque<_> = self.parts.iter().copied().collect();
-        Body::stream(MultipartBody { multipart: self, waiting, open, now: Now::Between, left })
+        Body::stream(MultipartBody { multipart: self, waiting, blob, now: Now::Between, left })
     }
 
     fn head(&self, part: ByteRange) -> String {
@@ -67,29 +63,28 @@ impl Multipart {
 struct MultipartBody {
     multipart: Multipart,
     waiting: VecDeque<ByteRange>,
-    open: OpenPart,
+    blob: BlobReader,
     now: Now,
     left: u64,
 }
 
 enum Now {
     Between,
-    Opening(OpenedPart),
-    Reading(Body),
+    Reading(BlobReader),
     Ended,
 }
 
 impl HttpBody for MultipartBody {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
         let data = loop {
             match &mut this.now {
                 Now::Between => match this.waiting.pop_front() {
                     Some(part) => {
-                        this.now = Now::Opening((this.open)(part));
+                        this.now = Now::Reading(this.blob.part(part));
                         break Bytes::from(this.multipart.head(part));
                     }
                     None => {
@@ -97,16 +92,8 @@ impl HttpBody for MultipartBody {
                         break Bytes::from(this.multipart.end());
                     }
                 },
-                Now::Opening(opened) => match ready!(opened.as_mut().poll(cx)) {
-                    Ok(body) => this.now = Now::Reading(body),
-                    Err(error) => return Poll::Ready(Some(Err(error))),
-                },
-                Now::Reading(body) => match ready!(Pin::new(body).poll_frame(cx)) {
-                    Some(Ok(frame)) => match frame.into_data() {
-                        Ok(data) => break data,
-                        Err(_) => continue,
-                    },
-                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Now::Reading(part) => match ready!(Pin::new(part).poll_frame(cx)?) {
+                    Some(frame) => break frame.into_data().unwrap_or_default(),
                     None => this.now = Now::Between,
                 },
                 Now::Ended => return Poll::Ready(None),
