@@ -27,7 +27,11 @@ static MOUNT: Sql = Sql::new(&[
      WHERE repository = $1 AND digest = $3 AND link IS NULL",
 ]);
 
-/// At most so many links are looked at, whoever they belong to.
+/// At most so many links are looked at, whoever they belong to. Were there more, or
+/// were what the viewer may read looked through instead, it would take longer the
+/// more of it there is, and longer for a blob that exists: a watch would tell who
+/// has what (R-MNT-06). Whoever reads only later ones pushes the bytes again, or
+/// names one of them.
 macro_rules! some_links {
     () => {
         "(SELECT repository FROM repository_blobs WHERE blob = (SELECT b.id FROM blobs b WHERE b.digest = $1)
@@ -103,8 +107,8 @@ impl Metadata {
     }
 
     /// A repository within reach that links the blob, for a mount that names
-    /// none. Looks at a bounded number of links, so that an answer's time tells
-    /// little of who else has it (R-MNT-06); it may miss one.
+    /// none. Of those that nobody named it looks at the first 64 links only, so that
+    /// an answer's time tells little of who else has it (R-MNT-06), and misses later ones.
     ///
     /// # Errors
     /// Those of the database.

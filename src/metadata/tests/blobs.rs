@@ -170,3 +170,26 @@ fn a_mount_without_a_source_finds_what_is_within_reach() {
         assert_eq!(find(Reach::All(Viewer::Anonymous)).await, Some(id));
     });
 }
+
+/// R-MNT-02, R-MNT-06: links beyond the first are not searched, which costs a push; named, they are found.
+#[test]
+fn a_mount_without_a_source_looks_at_some_links_only() {
+    on_each(|metadata| async move {
+        let (alice, bob) = (user(&metadata, "alice").await, user(&metadata, "bob").await);
+        let digest = push_blob(&metadata, &push_by(&bob, "bob/app0"), b"layer").await;
+        let from = id_of(&metadata, "bob/app0").await;
+        let mount = async |to: PushTarget, from| metadata.mount_blob(to, Some(from), digest.clone()).await.unwrap();
+        for n in 1..64 {
+            assert!(mount(push_by(&bob, &format!("bob/app{n}")), from).await);
+        }
+        assert!(mount(push_by(&alice, "alice/app"), from).await);
+        let last = id_of(&metadata, "alice/app").await;
+        let find = async |reach: Reach| metadata.find_blob(&digest, &reach).await.unwrap();
+        assert_eq!(find(Reach::All(Viewer::User(alice.id))).await, None);
+        assert_eq!(find(Reach::Public { and: vec!["alice/app".parse().unwrap()] }).await, Some(last));
+        assert!(mount(push_by(&alice, "alice/other"), last).await);
+        let origin = as_user(&bob);
+        metadata.delete_blob(from, digest.clone(), origin).await.unwrap();
+        assert_eq!(find(Reach::All(Viewer::User(alice.id))).await, Some(last));
+    });
+}
