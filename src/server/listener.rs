@@ -4,12 +4,14 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::Version;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -17,6 +19,7 @@ use tower::{Service, ServiceExt};
 
 use super::io::StallGuard;
 use super::open::Error;
+use super::streams::Watch;
 use crate::layers::Peer;
 use crate::protocol::{Body, Request, Response};
 use crate::store::SendfileIo;
@@ -24,7 +27,7 @@ use crate::store::SendfileIo;
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
 /// How long a connection may say nothing: before its first request, within a
-/// head, and between two requests.
+/// head, and between two requests; and how long it may take nothing of a reply.
 const QUIET: Duration = Duration::from_secs(90);
 /// Headers of one request, at most.
 const MAX_HEADERS: usize = 256;
@@ -33,6 +36,7 @@ const MAX_HEADERS: usize = 256;
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
+    quiet: Duration,
 }
 
 /// Lets the process hold as many connections and files open as it may: the soft
@@ -57,7 +61,7 @@ pub async fn bind(host: IpAddr, port: u16) -> Result<Bound, Error> {
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
-        Ok(Bound { listener, address })
+        Ok(Bound { listener, address, quiet: QUIET })
     };
     open().map_err(|source| Error::Bind { address, source })
 }
@@ -74,7 +78,7 @@ impl Bound {
     where
         S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
     {
-        let http = http();
+        let http = http(self.quiet);
         let connections = GracefulShutdown::new();
         let mut stop = pin!(stop);
         loop {
@@ -84,7 +88,7 @@ impl Bound {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = connection(&http, stream, peer, service.clone(), &connections);
+                    let connection = connection(&http, stream, peer, self.quiet, service.clone(), &connections);
                     tokio::spawn(connection);
                 }
                 // Out of file descriptors, or the client is gone already: the next one may do.
@@ -102,12 +106,12 @@ impl Bound {
     }
 }
 
-fn http() -> Builder<TokioExecutor> {
+fn http(quiet: Duration) -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(QUIET).max_headers(MAX_HEADERS);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(quiet).max_headers(MAX_HEADERS);
     http.http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(QUIET)
+        .keep_alive_interval(quiet)
         .initial_stream_window_size(1024 * 1024)
         .initial_connection_window_size(2 * 1024 * 1024)
         .max_header_list_size(128 * 1024);
@@ -118,6 +122,7 @@ fn connection<S>(
     http: &Builder<TokioExecutor>,
     stream: TcpStream,
     peer: SocketAddr,
+    quiet: Duration,
     service: S,
     connections: &GracefulShutdown,
 ) -> impl Future<Output = ()> + Send + use<S>
@@ -128,21 +133,146 @@ where
     let watcher = connections.watcher();
     async move {
         // Head and body go out at once; waiting to fill a packet costs 40 ms.
-        if stream.set_nodelay(true).is_err() || !matches!(timeout(QUIET, stream.readable()).await, Ok(Ok(()))) {
+        if stream.set_nodelay(true).is_err() {
             return;
         }
-        let service =
-            TowerToHyperService::new(service.map_request(move |request: http::Request<hyper::body::Incoming>| {
-                let mut request = request.map(Body::Incoming);
-                request.extensions_mut().insert(Peer(peer));
-                request
-            }));
-        let connection = http.serve_connection(StallGuard::new(SendfileIo::new(stream), QUIET), service).into_owned();
+        let watch = Arc::new(Watch::default());
+        let watching = watch.clone();
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            watching.asked();
+            let watching = (request.version() == Version::HTTP_2).then(|| watching.clone());
+            let mut request = request.map(Body::Incoming);
+            request.extensions_mut().insert(Peer(peer));
+            let answer = service.clone().oneshot(request);
+            async move {
+                let response = answer.await?;
+                Ok::<_, Infallible>(match watching {
+                    Some(watching) => response.map(|body| watching.over(body)),
+                    None => response,
+                })
+            }
+        });
+        let connection = http.serve_connection(StallGuard::new(SendfileIo::new(stream), quiet), service).into_owned();
         // Boxed, since it would be in this future twice: as what is handed over, and as what is waited for.
         let connection = Box::pin(watcher.watch(connection));
-        // A client that breaks off, or speaks TLS here, is no error of ours (R-PNG-06, R-GEN-15).
-        if let Err(error) = connection.await {
-            tracing::debug!(%peer, error = &*error, "a connection ended");
+        tokio::select! {
+            biased;
+            // A client that breaks off, or speaks TLS here, is no error of ours (R-PNG-06, R-GEN-15).
+            ended = connection => if let Err(error) = ended {
+                tracing::debug!(%peer, error = &*error, "a connection ended");
+            },
+            () = watch.keep(quiet) => tracing::debug!(%peer, "nothing was asked on a connection"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, Empty, StreamBody};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(300);
+    const LONG: Duration = Duration::from_secs(5);
+
+    async fn let_go(open: &AtomicUsize) {
+        let none = async {
+            while open.load(Ordering::SeqCst) > 0 {
+                sleep(SOON / 10).await;
+            }
+        };
+        timeout(LONG, none).await.expect("what is not read is not held");
+    }
+
+    /// A listener that answers everything with a body that never ends, and how many of those there are.
+    async fn endless() -> (SocketAddr, Arc<AtomicUsize>) {
+        struct Counted(Arc<AtomicUsize>);
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let (mut bound, open) = (bind([127, 0, 0, 1].into(), 0).await.unwrap(), Arc::new(AtomicUsize::new(0)));
+        bound.quiet = SOON;
+        let (address, counter) = (bound.address(), open.clone());
+        let service = tower::service_fn(move |request: Request| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let counted = Counted(counter.clone());
+            let frames = futures_util::stream::repeat_with(move || {
+                let _held = &counted;
+                Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[7; 64 * 1024])))
+            });
+            let endless = request.uri().path() == "/endless";
+            let body = if endless { Body::stream(StreamBody::new(frames)) } else { Body::from("done") };
+            async move { Ok(Response::new(body)) }
+        });
+        tokio::spawn(bound.serve(service, std::future::pending(), Duration::ZERO));
+        (address, open)
+    }
+
+    /// R-GEN-14: wherever a client stands still before its request is there, it is hung up on.
+    #[tokio::test]
+    async fn whoever_says_nothing_more_is_hung_up_on() {
+        let (address, _) = endless().await;
+        for begun in [
+            "",
+            "G",
+            "P",
+            "PRI * HT",
+            "GET / HTTP/1.1\r\nHost:",
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(begun.as_bytes()).await.unwrap();
+            let since = Instant::now();
+            let ended = timeout(LONG, client.read_to_end(&mut Vec::new())).await;
+            assert!(ended.is_ok(), "{begun:?} is waited for without end");
+            assert!(since.elapsed() >= SOON, "{begun:?} is given time: {:?}", since.elapsed());
+        }
+    }
+
+    /// R-GEN-14: a reader may be slow, but must take something now and then.
+    #[tokio::test]
+    async fn a_slow_reader_is_served_and_a_stalled_one_is_not() {
+        let (address, open) = endless().await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut some = vec![0; 8 << 20];
+        for _ in 0..10 {
+            client.read_exact(&mut some).await.unwrap();
+            sleep(SOON * 2 / 3).await;
+        }
+        assert_eq!(open.load(Ordering::SeqCst), 1);
+        let_go(&open).await;
+    }
+
+    /// The same on a stream of HTTP/2, whose connection is alive.
+    #[tokio::test]
+    async fn a_stalled_reader_of_http2_is_not_waited_for() {
+        let (address, open) = endless().await;
+        let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let client = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await;
+        let (mut client, connection) = client.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::get(format!("http://{address}/endless")).body(Empty::<Bytes>::new()).unwrap();
+        let mut reply = client.send_request(request).await.unwrap();
+        for _ in 0..6 {
+            let mut taken = 0;
+            while taken < 1 << 20 {
+                taken += reply.frame().await.unwrap().unwrap().into_data().unwrap().len();
+            }
+            sleep(SOON * 2 / 3).await;
+        }
+        assert_eq!(open.load(Ordering::SeqCst), 1);
+        let_go(&open).await;
+        drop(reply);
     }
 }

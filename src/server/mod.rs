@@ -12,6 +12,7 @@ mod listener;
 mod open;
 mod shutdown;
 mod stack;
+mod streams;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
