@@ -15,7 +15,7 @@ use crate::random::Random;
 use crate::server::{Place, Server, aborted};
 use crate::tally::Tally;
 
-/// Where a server may be made to die: between every two durable steps.
+/// Where a server may be made to die: between every two durable steps. Those of healing are passed in `faults::rot`.
 pub(crate) const PLACES: [&str; 14] = [
     "store.append",
     "store.record",

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use super::{Registry, bytes, is_root};
 use crate::content::sha256;
+use crate::line::Line;
+use crate::server::Server;
 
 /// A small file system, mounted until dropped.
 struct Tmpfs {
@@ -193,6 +195,62 @@ fn a_full_database_refuses_changes_and_serves_pulls() {
     if let Ok(checked) = checked {
         assert_eq!(String::from_utf8_lossy(&checked.stdout).trim(), "ok");
     }
+}
+
+/// The same where both are on one disk, as they are unless somebody sets that up: blobs take the database's last room.
+#[test]
+fn a_disk_that_is_full_for_both_refuses_changes_and_serves_pulls() {
+    let Some(disk) = Tmpfs::new(24) else { return };
+    let mut registry = Registry::start(|place, _| {
+        place.root = disk.path.join("root");
+        place.database = format!("sqlite:{}", disk.path.join("registry.db").display());
+    });
+    let (config, layer, more) = (bytes(1, 2_000), bytes(2, 1_000_000), bytes(3, 5_000));
+    registry.push("alice/app", &config, 201);
+    registry.push("alice/app", &layer, 201);
+    registry.tag("alice/app", "v1", &config, &layer, 201);
+    disk.fill(0);
+    // Pages that are taken already may hold a little more.
+    let manifest = |nth| image_of(nth, &config, &layer);
+    let headers = [("Content-Type", crate::content::IMAGE_MANIFEST)];
+    let refused = (0..2000).find(|nth| {
+        let path = format!("/v2/alice/app/manifests/t{nth}");
+        let status = registry.ask("PUT", &path, &headers, &manifest(*nth)).status;
+        assert!(matches!(status, 201 | 507), "{status}");
+        status == 507
+    });
+    let made = refused.expect("the database never filled up");
+    for _ in 0..3 {
+        registry.push("alice/app", &layer[1..], 507);
+        registry.tag("alice/app", "v2", &config, &layer, 507);
+        registry.expect("DELETE", "/v2/alice/app/manifests/v1", b"", 507);
+        registry.pull("alice/app", &layer);
+        registry.expect("GET", "/v2/alice/app/manifests/v1", b"", 200);
+        // A login that fails cannot be written down, and fails all the same.
+        let mut wrong = Line::new(registry.server.port, "Basic YWxpY2U6d3JvbmcgcGFzc3dvcmQ=");
+        assert_eq!(wrong.ask("GET", "/auth/token", &[], b"").unwrap().status, 401);
+    }
+    for stop in [Server::stop, |server: &mut Server| {
+        server.kill();
+    }] {
+        stop(&mut registry.server);
+        // What the database gave back at its end is somebody else's by now.
+        fs::remove_file(disk.filler()).unwrap();
+        disk.fill(0);
+        registry.restart(|_| {});
+        registry.pull("alice/app", &layer);
+        registry.expect("GET", "/v2/alice/app/manifests/v1", b"", 200);
+    }
+
+    disk.free();
+    registry.push("alice/app", &more, 201);
+    registry.tag("alice/app", "v2", &config, &more, 201);
+    for nth in 0..made {
+        registry.expect("GET", &format!("/v2/alice/app/manifests/t{nth}"), b"", 200);
+    }
+    registry.pull("alice/app", &more);
+    assert_eq!(registry.command(&["store", "verify"]).0, Some(0));
+    assert_eq!(registry.objects().len(), 3);
 }
 
 /// An image that differs from every other one by an annotation.

@@ -145,6 +145,32 @@ impl Registry {
     }
 }
 
+/// However much was left by a death, a start does not go through it: it takes less than a second.
+#[test]
+fn a_start_is_quick_whatever_was_left() {
+    let mut registry = Registry::start(|_, _| {});
+    let (config, layer) = (bytes(1, 500), bytes(2, 20_000));
+    registry.push("alice/app", &config, 201);
+    registry.push("alice/app", &layer, 201);
+    for nth in 0..1000 {
+        let session = registry.expect("POST", "/v2/alice/app/blobs/uploads/", b"", 202);
+        let session = session.header("location").unwrap().to_owned();
+        registry.expect("PATCH", &session, &layer, 202);
+        registry.tag("alice/app", &format!("v{nth}"), &config, &layer, 201);
+    }
+    assert!(registry.unfinished_uploads().len() >= 1000);
+    // Of several, so that a busy machine fails nobody.
+    let mut starts = Vec::new();
+    for _ in 0..5 {
+        registry.restart(|_| {});
+        starts.push(registry.server.started_in);
+        registry.pull("alice/app", &layer);
+        registry.expect("GET", "/readyz", b"", 200);
+    }
+    println!("started in {starts:?}");
+    assert!(*starts.iter().min().unwrap() < std::time::Duration::from_secs(1), "{starts:?}");
+}
+
 fn directory() -> TempDir {
     tempfile::Builder::new().prefix("faults-").tempdir().unwrap()
 }

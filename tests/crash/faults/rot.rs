@@ -63,6 +63,34 @@ fn a_short_or_missing_blob_is_never_served_and_a_push_heals_it() {
     registry.pull("alice/app", &keep);
 }
 
+/// I2, R-BLB-09: a push that heals may die between any two of its steps; what is served is whole, and a push heals it.
+#[test]
+fn a_death_while_healing_does_no_harm() {
+    let blob = bytes(1, 300_000);
+    let path = format!("/v2/alice/app/blobs/{}", sha256(&blob));
+    for place in ["push.stored", "push.linked", "push.adopted", "push.superfluous"] {
+        let mut registry = Registry::start(|_, _| {});
+        registry.push("alice/app", &blob, 201);
+        truncate(&registry.object(&blob), 1000);
+        registry.restart(|environment| {
+            environment.insert("DISTRIBUTION_FAILPOINTS", format!("{place}=abort"));
+        });
+        let push = format!("/v2/alice/app/blobs/uploads/?digest={}", sha256(&blob));
+        let died = registry.line.ask("POST", &push, &[], &blob);
+        assert!(died.is_err(), "{place} was not passed");
+        registry.restart(|environment| {
+            environment.remove("DISTRIBUTION_FAILPOINTS");
+        });
+        let reply = registry.ask("GET", &path, &[], b"");
+        assert!(matches!(reply.status, 200 | 500), "{place}: {}", reply.text());
+        assert!(reply.status == 500 || reply.body == blob, "{place}");
+        assert_eq!(reply.status == 200, matches!(place, "push.adopted" | "push.superfluous"), "{place}");
+        registry.push("alice/app", &blob, 201);
+        registry.pull("alice/app", &blob);
+        assert_eq!(registry.command(&["store", "verify"]).0, Some(0));
+    }
+}
+
 /// A flipped byte is found by reading everything, and is not served any more.
 #[test]
 fn a_flipped_byte_is_found_and_healed() {
