@@ -157,6 +157,8 @@ async fn a_slow_writer_is_not_waited_for_long() {
     let session = alice.start_upload(&alice.repository("app")).await;
     let mut slow = Raw::connect(&alice).await;
     slow.send(opening(&alice, &token, &format!("PATCH {session}")) + "Content-Length: 1000\r\n\r\nabc").await;
+    // The others come while it is at work, and not before.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let trickle = async {
         loop {
             tokio::time::sleep(Duration::from_millis(500)).await;
