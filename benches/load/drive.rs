@@ -90,13 +90,13 @@ pub(crate) struct Meter<'s> {
 }
 
 impl<'s> Meter<'s> {
-    /// What others left to be written is written before. Memory about as large as
-    /// what will be is used once, since in a virtual machine the first use of a
-    /// page can cost many times that of the next.
+    /// What others left to be written is written before. More memory than what will
+    /// be written takes is used once, since in a virtual machine the first use of
+    /// a page can cost many times that of the next.
     pub(crate) fn begin(server: &'s Server, writes: usize) -> Result<Self> {
         rustix::fs::sync();
         if writes > MIB {
-            std::hint::black_box(vec![1_u8; writes]);
+            std::hint::black_box(vec![1_u8; writes + writes / 4 + 256 * MIB]);
         }
         server.processes.begin_peak()?;
         Ok(Self { server, cpu: server.processes.cpu()?, client: own_cpu(), began: Instant::now() })
