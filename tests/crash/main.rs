@@ -33,6 +33,8 @@ mod line;
 mod model;
 mod order;
 mod people;
+#[path = "../common/port.rs"]
+mod port;
 mod power;
 mod random;
 mod server;

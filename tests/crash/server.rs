@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::port::Port;
 use crate::setting;
 
 /// What servers that share a store and a database have in common.
@@ -44,6 +45,7 @@ pub(crate) struct Server {
     /// Whether the child is somebody who runs the server, and dies without it.
     wrapped: bool,
     pub(crate) port: u16,
+    _reservation: Port,
     /// From its start until it answered.
     pub(crate) started_in: Duration,
 }
@@ -51,28 +53,25 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server; `None` where it died before it answered, as one that is meant to die may.
     pub(crate) fn start(place: &Place, environment: &BTreeMap<&str, String>, wrapper: &[String]) -> Option<Self> {
-        // Between giving a port back and the server's taking it, somebody else may have it.
-        for _ in 0..10 {
-            let port = free_port();
-            let begun = Instant::now();
-            let mut child = spawn(place, port, environment, wrapper);
-            while child.try_wait().unwrap().is_none() {
-                if healthy(port) {
-                    return Some(Self { child, wrapped: !wrapper.is_empty(), port, started_in: begun.elapsed() });
-                }
-                assert!(begun.elapsed() < Duration::from_secs(60), "no server after a minute:\n{}", place.log());
-                std::thread::sleep(Duration::from_millis(2));
+        let reservation = Port::reserve();
+        let port = reservation.number();
+        let begun = Instant::now();
+        let mut child = spawn(place, port, environment, wrapper);
+        while child.try_wait().unwrap().is_none() {
+            if healthy(port) {
+                let (wrapped, started_in) = (!wrapper.is_empty(), begun.elapsed());
+                return Some(Self { child, wrapped, port, _reservation: reservation, started_in });
             }
-            if !place.log().to_lowercase().contains("in use") {
-                return None;
-            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "no server after a minute:\n{}", place.log());
+            std::thread::sleep(Duration::from_millis(2));
         }
-        panic!("ten ports in a row were taken");
+        None
     }
 
     /// Starts a server and kills it so soon that it has hardly begun.
     pub(crate) fn start_in_vain(place: &Place, after: Duration) {
-        let mut child = spawn(place, free_port(), &BTreeMap::new(), &[]);
+        let port = Port::reserve();
+        let mut child = spawn(place, port.number(), &BTreeMap::new(), &[]);
         std::thread::sleep(after);
         let _ = child.kill();
         child.wait().unwrap();
@@ -150,10 +149,6 @@ fn spawn(place: &Place, port: u16, environment: &BTreeMap<&str, String>, wrapper
 
 fn open_log(directory: &Path) -> File {
     OpenOptions::new().create(true).append(true).open(directory.join("log")).unwrap()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn healthy(port: u16) -> bool {

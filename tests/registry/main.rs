@@ -36,6 +36,8 @@ mod mounts;
 mod names;
 mod operations;
 mod ping;
+#[path = "../common/port.rs"]
+mod port;
 mod ranges;
 mod recovery;
 mod references;

@@ -24,7 +24,6 @@ pub(crate) use content::{
     sha512, unique, unique_name, unique_text,
 };
 pub(crate) use http2::Http2;
-pub(crate) use process::free_port;
 pub(crate) use raw::Raw;
 pub(crate) use registry::TestRegistry;
 pub(crate) use reply::{REQUEST_ID, Reply};

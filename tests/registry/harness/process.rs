@@ -1,10 +1,11 @@
 use std::fs::{File, OpenOptions};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::registry::Settings;
+use crate::port::Port;
 
 /// How long a server may take to answer its first health check, on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -12,27 +13,17 @@ const START: Duration = Duration::from_secs(60);
 /// One running server.
 pub(crate) struct Process {
     child: Child,
-    port: u16,
+    port: Port,
 }
 
 impl Process {
     /// Starts the binary on a free port and waits until it is healthy.
     pub(crate) fn start(settings: &Settings, directory: &Path) -> Self {
-        // Between giving the port back and the server's taking it, somebody else may have it.
-        for _ in 0..5 {
-            let port = free_port();
-            if let Some(child) = Self::try_start(settings, directory, port) {
-                return Self { child, port };
-            }
-        }
-        panic!("five ports in a row were taken; the last log:\n{}", log(directory));
-    }
-
-    fn try_start(settings: &Settings, directory: &Path, port: u16) -> Option<Child> {
+        let port = Port::reserve();
         let before = log(directory).len();
         let output = open_log(directory);
         let mut child = Command::new(env!("CARGO_BIN_EXE_distribution"))
-            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--host", "127.0.0.1", "--port", &port.number().to_string()])
             .args(settings.arguments())
             .env_clear()
             .envs(settings.environment())
@@ -45,14 +36,10 @@ impl Process {
         let deadline = Instant::now() + START;
         loop {
             if let Some(status) = child.try_wait().unwrap() {
-                let said = log(directory).split_off(before);
-                if said.to_lowercase().contains("in use") {
-                    return None;
-                }
-                panic!("the server ended with {status} before it was healthy:\n{said}");
+                panic!("the server ended with {status} before it was healthy:\n{}", log(directory).split_off(before));
             }
-            if healthy(port) {
-                return Some(child);
+            if healthy(port.number()) {
+                return Self { child, port };
             }
             if Instant::now() > deadline {
                 child.kill().unwrap();
@@ -64,7 +51,7 @@ impl Process {
 
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Its process id.
@@ -117,11 +104,6 @@ pub(crate) fn log(directory: &Path) -> String {
 
 fn open_log(directory: &Path) -> File {
     OpenOptions::new().create(true).append(true).open(directory.join("log")).unwrap()
-}
-
-/// A port that nobody listens on right now.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// One health check, by hand, so that it needs no runtime.
