@@ -18,6 +18,7 @@ use quick_cache::sync::Cache;
 
 use super::manifests::StoredManifest;
 use super::repositories::{Asker, Facts, RepositoryId};
+use super::tags::TagPages;
 use super::tokens::{AccessToken, TokenHash, TokenId};
 use super::users::{Account, UserId};
 use super::{Backend, blobs};
@@ -118,14 +119,24 @@ impl<K: Hash + Eq, V: Clone, W: Weighter<K, Entry<V>> + Clone> Guarded<K, V, W> 
     }
 }
 
-/// Manifests weigh what they hold.
+/// Manifests and pages weigh what they hold.
 #[derive(Clone)]
 pub(super) struct ByBytes;
+
+/// Pages of tags are remembered up to so many bytes.
+const TAG_PAGES: u64 = 1024 * 1024;
 
 impl<K> Weighter<K, Entry<StoredManifest>> for ByBytes {
     fn weight(&self, _: &K, entry: &Entry<StoredManifest>) -> u64 {
         const BESIDE: u64 = 512; // keys, types and what the cache itself takes
         u64::try_from(entry.value.bytes.len()).unwrap_or(u64::MAX).saturating_add(BESIDE)
+    }
+}
+
+impl<K> Weighter<K, Entry<TagPages>> for ByBytes {
+    fn weight(&self, _: &K, entry: &Entry<TagPages>) -> u64 {
+        const BESIDE: u64 = 128;
+        u64::try_from(entry.value.weight()).unwrap_or(u64::MAX).saturating_add(BESIDE)
     }
 }
 
@@ -138,6 +149,7 @@ pub(super) struct Caches {
     pub(super) secrets: Guarded<TokenHash, TokenId>,
     pub(super) links: Guarded<(RepositoryId, Digest), blobs::Link>,
     pub(super) tags: Guarded<(RepositoryId, Tag), Digest>,
+    pub(super) tag_pages: Guarded<RepositoryId, TagPages, ByBytes>,
     pub(super) manifests: Guarded<(RepositoryId, Digest), StoredManifest, ByBytes>,
 }
 
@@ -176,6 +188,7 @@ impl Caches {
             // On PostgreSQL content is asked for each time, and only a manifest's bytes are taken from here.
             links: Guarded::new(16384, None),
             tags: Guarded::new(16384, None),
+            tag_pages: Guarded::with(Cache::with_weighter(64, TAG_PAGES, ByBytes), None),
             manifests: Guarded::with(manifests, None),
         }
     }
@@ -193,7 +206,10 @@ impl Caches {
                 News::Tokens => self.tokens.clear(),
                 News::Link(repository, digest, link) => self.links.set((repository, digest), link),
                 News::Links => self.links.clear(),
-                News::Tag(repository, tag, digest) => self.tags.set((repository, tag), digest),
+                News::Tag(repository, tag, digest) => {
+                    self.tags.set((repository, tag), digest);
+                    self.tag_pages.remove(&repository);
+                }
                 News::Manifest(repository, digest, manifest) => self.manifests.set((repository, digest), manifest),
                 News::Everything => self.clear(),
             }
@@ -209,6 +225,7 @@ impl Caches {
         self.secrets.clear();
         self.links.clear();
         self.tags.clear();
+        self.tag_pages.clear();
         self.manifests.clear();
     }
 }

@@ -67,6 +67,7 @@ pub use push::PushTarget;
 pub use referrers::ReferrerPage;
 pub use repositories::{Facts, RepositoryFacts, RepositoryId, RepositoryRecord};
 pub use sweep::{LinkCursor, Swept};
+pub use tags::TagNames;
 pub use tokens::{AccessToken, CreateTokenError, NewToken, TokenHash, TokenId, TokenKind, TokenOwner};
 pub use user_changes::{ChangeUserError, UserChange};
 pub use users::{Account, CreateUserError, Credentials, NewUser, PasswordHash, UserId, UserRecord};

@@ -1,10 +1,67 @@
+use std::sync::Arc;
+
 use super::audit::{AuditAction, audit};
 use super::cache::News;
-use super::dialect::Sql;
+use super::dialect::{Backend, Sql};
 use super::pagination::{cursor, limit};
-use super::transaction::{Columns, parse};
+use super::transaction::Columns;
 use super::{Error, Metadata, Origin, RepositoryId};
 use crate::domain::Tag;
+
+/// Names of tags in byte order, as one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagNames(Arc<str>);
+
+impl TagNames {
+    /// As the database gives them: in order, though none promises it of an aggregate.
+    fn of(text: &str) -> Self {
+        let mut names: Vec<_> = text.split_ascii_whitespace().collect();
+        if names.is_sorted() {
+            return Self(text.into());
+        }
+        names.sort_unstable();
+        Self(names.join(" ").into())
+    }
+
+    /// The names, one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split_ascii_whitespace()
+    }
+}
+
+/// Pages of one repository's tags, as they are asked for again and again by who
+/// looks out for new ones.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TagPages(Arc<[TagPage]>);
+
+#[derive(Debug, Clone)]
+struct TagPage {
+    after: Box<str>,
+    count: i64,
+    names: TagNames,
+}
+
+impl TagPages {
+    /// What one repository may have remembered, so that cursors made up at random do not fill it.
+    const MOST: usize = 16;
+
+    fn get(&self, after: &str, count: i64) -> Option<TagNames> {
+        let page = self.0.iter().find(|page| page.count == count && *page.after == *after)?;
+        Some(page.names.clone())
+    }
+
+    /// The same and this one, without the oldest where they are too many.
+    fn and(&self, after: &str, count: i64, names: TagNames) -> Self {
+        let new = TagPage { after: after.into(), count, names };
+        let kept = self.0.len().saturating_sub(Self::MOST - 1);
+        Self(self.0.iter().skip(kept).cloned().chain([new]).collect())
+    }
+
+    /// What it holds, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.0.iter().map(|page| page.after.len() + page.names.0.len() + size_of::<TagPage>()).sum()
+    }
+}
 
 /// One row for the whole page: a row costs more than what it holds. No tag has a blank in it.
 static PAGE: Sql = Sql::new(&["SELECT string_agg(t.name, ' ') FROM
@@ -33,14 +90,26 @@ impl Metadata {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn tags(&self, repository: RepositoryId, after: Option<&str>, count: usize) -> Result<Vec<Tag>, Error> {
-        let args = [repository.0.into(), cursor(after).into(), limit(count).into()];
-        let row = self.read_one("tags", &PAGE, &args).await?;
-        let names = row.as_ref().map(|row| row.maybe_text(0)).transpose()?.flatten().unwrap_or_default();
-        let mut tags = names.split_whitespace().map(|name| parse(name, "tag")).collect::<Result<Vec<Tag>, _>>()?;
-        // In order they come, though no database promises it of an aggregate.
-        tags.sort();
-        Ok(tags)
+    pub async fn tags(&self, repository: RepositoryId, after: Option<&str>, count: usize) -> Result<TagNames, Error> {
+        let (after, count) = (cursor(after), limit(count));
+        if self.core.backend == Backend::Postgres {
+            return self.tags_now(repository, after, count).await;
+        }
+        let cache = &self.core.caches.tag_pages;
+        if let Some(names) = cache.get(&repository).and_then(|pages| pages.get(after, count)) {
+            return Ok(names);
+        }
+        let noted = cache.version(&repository);
+        let names = self.tags_now(repository, after, count).await?;
+        let pages = cache.get(&repository).unwrap_or_default();
+        cache.insert(repository, pages.and(after, count, names.clone()), noted);
+        Ok(names)
+    }
+
+    async fn tags_now(&self, repository: RepositoryId, after: &str, count: i64) -> Result<TagNames, Error> {
+        let row = self.read_one("tags", &PAGE, &[repository.0.into(), after.into(), count.into()]).await?;
+        let names = row.as_ref().map(|row| row.maybe_text(0)).transpose()?.flatten();
+        Ok(TagNames::of(names.unwrap_or_default()))
     }
 
     /// Takes a tag away; the manifest stays. `false` if there is no such tag.

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::page::Page;
 use super::{Call, Error, IntoResponse};
-use crate::domain::Tag;
 use crate::metadata::Metadata;
 use crate::protocol::{Body, Response, headers};
 use crate::router;
@@ -43,12 +42,12 @@ impl Tags {
         let repository = request.repository;
         let id = call.repository(&repository)?;
         let page = Page::of(&call.query)?;
-        let mut tags = self.metadata.tags(id, page.after.as_deref(), page.limit()).await?;
+        let names = self.metadata.tags(id, page.after.as_deref(), page.limit()).await?;
+        let mut tags: Vec<_> = names.iter().collect();
         let more = page.cut(&mut tags);
         let path = format!("/v2/{repository}/tags/list");
-        let names: Vec<_> = tags.iter().map(Tag::as_str).collect();
-        let last = names.last().copied().filter(|_| more);
-        Ok(NamePage::new(&List { name: repository.as_str(), tags: names }, &self.links, &path, &page, last))
+        let last = tags.last().copied().filter(|_| more);
+        Ok(NamePage::new(&List { name: repository.as_str(), tags }, &self.links, &path, &page, last))
     }
 }
 

@@ -15,7 +15,7 @@ fn tags_are_listed_in_byte_order_after_whatever_the_client_says() {
         let tags = ["A", "Z", "_x", "a", "a-", "a.b", "a0", "aa", "v1", "v10", "v2"];
         metadata.put_manifest(target, image(&config, &[], "").tagged(&tags)).await.unwrap();
         let id = id_of(&metadata, "alice/app").await;
-        let list = async |after: Option<&str>, n| names(metadata.tags(id, after, n).await.unwrap());
+        let list = async |after: Option<&str>, n| names(metadata.tags(id, after, n).await.unwrap().iter());
         let mut sorted = names(tags);
         sorted.sort();
         assert_eq!(list(None, 100).await, sorted);
@@ -24,6 +24,46 @@ fn tags_are_listed_in_byte_order_after_whatever_the_client_says() {
         assert_eq!(list(Some("a\0z"), 1).await, ["a-"]);
         assert_eq!(list(Some("\u{fffd}"), 1).await, [""; 0]);
         assert_eq!(list(None, 0).await, [""; 0]);
+    });
+}
+
+/// R-TGL-09: what was remembered of a page is forgotten when a tag comes, moves or goes.
+#[test]
+fn pages_of_tags_follow_every_change() {
+    on_each(|metadata| async move {
+        let alice = user(&metadata, "alice").await;
+        let target = push_by(&alice, "alice/app");
+        let config = push_blob(&metadata, &target, b"config").await;
+        let first = image(&config, &[], r#","annotations":{"n":"1"}"#);
+        let second = image(&config, &[], r#","annotations":{"n":"2"}"#);
+        let of = |image: &NewManifest, tags: &[&str]| image.clone().tagged(tags);
+        metadata.put_manifest(target.clone(), of(&first, &["b", "d"])).await.unwrap();
+        let id = id_of(&metadata, "alice/app").await;
+        let seen = async || {
+            let mut pages = Vec::new();
+            for (after, count) in [(None, 2), (None, 10), (Some("b"), 2)] {
+                let page = async || names(metadata.tags(id, after, count).await.unwrap().iter()).join(" ");
+                let asked = page().await;
+                assert_eq!(page().await, asked);
+                pages.push(asked);
+            }
+            pages
+        };
+        assert_eq!(seen().await, ["b d", "b d", "d"]);
+        metadata.put_manifest(target.clone(), of(&first, &["c"])).await.unwrap();
+        assert_eq!(seen().await, ["b c", "b c d", "c d"]);
+        metadata.put_manifest(target.clone(), of(&second, &["d", "a"])).await.unwrap();
+        assert_eq!(seen().await, ["a b", "a b c d", "c d"]);
+        assert!(metadata.delete_tag(id, "b".parse().unwrap(), origin()).await.unwrap());
+        assert_eq!(seen().await, ["a c", "a c d", "c d"]);
+        assert!(metadata.delete_manifest(id, second.digest.clone(), origin()).await.unwrap());
+        assert_eq!(seen().await, ["c", "c", "c"]);
+        // More of them than are remembered.
+        for n in 0..40 {
+            let after = format!("b{n}");
+            assert_eq!(names(metadata.tags(id, Some(&after), 10).await.unwrap().iter()), ["c"]);
+        }
+        assert_eq!(seen().await, ["c", "c", "c"]);
     });
 }
 
@@ -129,7 +169,7 @@ proptest! {
                 let listed: Vec<_> = tags.iter().map(String::as_str).collect();
                 metadata.put_manifest(target, image(&config, &[], "").tagged(&listed)).await.unwrap();
                 let id = id_of(&metadata, "alice/app").await;
-                let page = names(metadata.tags(id, Some(&after), count).await.unwrap());
+                let page = names(metadata.tags(id, Some(&after), count).await.unwrap().iter());
                 let expected: Vec<_> = tags.into_iter().filter(|tag| *tag > after).take(count).collect();
                 assert_eq!(page, expected);
             }
