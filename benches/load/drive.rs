@@ -91,8 +91,7 @@ pub(crate) struct Meter<'s> {
 
 impl<'s> Meter<'s> {
     /// What others left to be written is written before. More memory than what will
-    /// be written takes is used once, since in a virtual machine the first use of
-    /// a page can cost many times that of the next.
+    /// be written takes is used once, so that it is there ([`crate::memory`]).
     pub(crate) fn begin(server: &'s Server, writes: usize) -> Result<Self> {
         rustix::fs::sync();
         if writes > MIB {

@@ -10,7 +10,7 @@ use sha2::Digest as _;
 
 use crate::drive::{Cost, Phase, own_cpu};
 use crate::table::Row;
-use crate::{KIB, MIB, Result, Scale, size};
+use crate::{KIB, Result, Scale, memory, size};
 
 pub(crate) const TITLE: &str = "the machine";
 const CHUNK: usize = 256 * KIB;
@@ -88,8 +88,6 @@ pub(crate) fn machine(directory: &Path) -> Result<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = std::thread::available_parallelism()?;
-    let memory = fs::read_to_string("/proc/meminfo")?;
-    let kib: usize = memory.split_whitespace().nth(1).ok_or("no MemTotal")?.parse()?;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let files = match rustix::fs::statfs(directory)?.f_type {
         0xef53 => "ext4".to_owned(),
@@ -98,6 +96,6 @@ pub(crate) fn machine(directory: &Path) -> Result<String> {
         0x0102_1994 => "tmpfs, where fsync costs nothing".to_owned(),
         other => format!("file system {other:#x}"),
     };
-    let (model, gib) = (model.map_or("CPU unknown", |(_, model)| model), kib / MIB);
+    let (model, gib) = (model.map_or("CPU unknown", |(_, model)| model), memory::total()?);
     Ok(format!("{cores} × {model}, {gib} GiB, {files}, Linux {}", kernel.trim()))
 }

@@ -22,6 +22,7 @@ mod life;
 mod limits;
 mod line;
 mod lists;
+mod memory;
 mod processes;
 mod pulls;
 mod pushes;
@@ -36,6 +37,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use time::OffsetDateTime;
 
+use memory::Memory;
 use servers::{Kind, Server};
 use table::{Results, Row};
 
@@ -176,11 +178,12 @@ async fn run(arguments: &Arguments, directory: &Path, servers: &mut Vec<Server>)
         named => named.to_vec(),
     };
     let scale = Scale { quick: arguments.quick, mix: Duration::from_secs(arguments.secs) };
-    let mut results = Results::default();
+    let (mut results, mut memory) = (Results::default(), Memory::new(directory)?);
     for round in 1..=arguments.rounds {
         for scenario in &scenarios {
             eprintln!("round {round}: {scenario:?}");
             if *scenario == Scenario::Limits {
+                memory.use_up()?;
                 limits::measure(directory, &scale)?.into_iter().for_each(|row| results.add(limits::TITLE, row));
                 continue;
             }
@@ -189,6 +192,9 @@ async fn run(arguments: &Arguments, directory: &Path, servers: &mut Vec<Server>)
                 order.reverse();
             }
             for server in order {
+                if scenario.writes_much() {
+                    memory.use_up()?;
+                }
                 let rows = tokio::time::timeout(PATIENCE, scenario.measure(server, &scale)).await;
                 let rows = rows.unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()));
                 let rows = rows.map_err(|error| format!("{}: {scenario:?}: {error}", server.title))?;
@@ -220,6 +226,10 @@ impl Scenario {
     fn suits(self, kind: Kind) -> bool {
         let reads = [Self::PullLarge, Self::PullParallel, Self::PullSmall, Self::Manifests, Self::Idle];
         kind != Kind::Nginx || reads.contains(&self)
+    }
+
+    fn writes_much(self) -> bool {
+        matches!(self, Self::PushLarge | Self::PushParallel)
     }
 
     async fn measure(self, server: &Server, scale: &Scale) -> Result<Vec<Row>> {

@@ -44,7 +44,7 @@ impl Options {
             url,
             lease: Duration::from_secs(24 * 60 * 60),
             connections,
-            manifest_cache: 16 * 1024 * 1024,
+            manifest_cache: 8 * 1024 * 1024,
             staleness: Duration::from_secs(2),
             poll: Duration::from_millis(200),
         }

@@ -4,7 +4,6 @@ use bytes::{Bytes, BytesMut};
 
 /// Collect this much before it is worth a job, and no more than this while one runs.
 pub(super) const ENOUGH: usize = 512 * 1024;
-pub(super) const LIMIT: usize = 1024 * 1024;
 /// Shorter chunks are copied together: holding each on its own could hold a
 /// whole receive buffer for the sake of one byte.
 const SHORT: usize = 8 * 1024;
@@ -42,14 +41,9 @@ impl Gathered {
         self.len
     }
 
-    /// Whether a job to write them is worth its cost.
+    /// Whether a job to write them is worth its cost, and taking more has to wait for the disk.
     pub(super) fn is_enough(&self) -> bool {
         self.len >= ENOUGH || self.pieces.len() >= PIECES
-    }
-
-    /// Whether taking more has to wait for the disk.
-    pub(super) fn is_full(&self) -> bool {
-        self.len >= LIMIT || self.pieces.len() >= 2 * PIECES
     }
 
     /// Takes everything out.

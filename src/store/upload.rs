@@ -116,8 +116,7 @@ impl Session for Upload {
         // Taken before anything is awaited: a dropped future loses no middle.
         self.accepted += chunk.len() as u64;
         self.gathered.push(chunk);
-        let busy = matches!(&self.worker, Worker::Busy(job) if !job.is_finished());
-        if !self.gathered.is_enough() || (busy && !self.gathered.is_full()) {
+        if !self.gathered.is_enough() {
             return Ok(());
         }
         self.settle().await.map_err(|error| self.refuse(error))?;
