@@ -10,7 +10,7 @@ use tokio::task::unconstrained;
 
 use crate::client::Client;
 use crate::servers::Server;
-use crate::{MIB, Result};
+use crate::{MIB, Result, memory};
 
 /// How much is to be done.
 #[derive(Debug, Clone, Copy)]
@@ -90,12 +90,11 @@ pub(crate) struct Meter<'s> {
 }
 
 impl<'s> Meter<'s> {
-    /// What others left to be written is written before. More memory than what will
-    /// be written takes is used once, so that it is there ([`crate::memory`]).
+    /// What others left to be written is written before, and memory for what will be is touched.
     pub(crate) fn begin(server: &'s Server, writes: usize) -> Result<Self> {
         rustix::fs::sync();
         if writes > MIB {
-            std::hint::black_box(vec![1_u8; writes + writes / 4 + 256 * MIB]);
+            memory::touch(writes);
         }
         server.processes.begin_peak()?;
         Ok(Self { server, cpu: server.processes.cpu()?, client: own_cpu(), began: Instant::now() })

@@ -41,6 +41,7 @@ pub(crate) fn measure(directory: &Path, scale: &Scale) -> Result<Vec<Row>> {
 fn stream(work: Work, len: usize, path: &Path) -> Result<Cost> {
     let chunk: Vec<u8> = (0..CHUNK).map(|nth| nth as u8).collect();
     rustix::fs::sync();
+    memory::touch(len);
     let cost = cost(|| {
         let (mut hash, mut file) = (sha2::Sha256::new(), File::create(path)?);
         for _ in 0..len / CHUNK {

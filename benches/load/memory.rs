@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::{GIB, KIB, MIB, Result};
 
-/// What stays free: as much as the kernel likes to have at hand.
+/// What stays free, so that the kernel has some at hand.
 const FREE: usize = 768 * MIB;
 
 /// A file of nothing but holes, which takes page cache and no disk.
@@ -39,6 +39,11 @@ impl Memory {
         }
         Ok(())
     }
+}
+
+/// Uses more memory once than what will be written takes, so that it is there.
+pub(crate) fn touch(writes: usize) {
+    std::hint::black_box(vec![1_u8; writes + writes / 4 + 256 * MIB]);
 }
 
 /// The machine's memory, in GiB.

@@ -6,8 +6,8 @@
 //! answer read before a commit never gets in after it: its version was noted
 //! before the commit, hence before it was raised.
 //!
-//! Absence is never put in. What we gave up: a question for what is not there
-//! costs a query each time.
+//! Absence is never put in, but for pages that are empty. What we gave up: a
+//! question for what is not there costs a query each time.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -173,11 +173,13 @@ pub(super) enum News {
 impl Caches {
     /// `staleness` is how old facts of another replica's making may be on PostgreSQL.
     pub(super) fn new(backend: Backend, staleness: Duration, manifest_bytes: u64) -> Self {
+        /// An estimate on the low side, for few parts however many processors there
+        /// are: nothing is kept that is larger than a part.
+        const ENTRIES: usize = 256;
         let lifetime = match backend {
             Backend::Sqlite => None,
             Backend::Postgres => Some(staleness),
         };
-        let manifests = Cache::with_weighter(4096, manifest_bytes, ByBytes);
         Self {
             facts: Guarded::new(8192, lifetime),
             accounts: Guarded::new(4096, lifetime),
@@ -189,7 +191,7 @@ impl Caches {
             links: Guarded::new(16384, None),
             tags: Guarded::new(16384, None),
             tag_pages: Guarded::with(Cache::with_weighter(64, TAG_PAGES, ByBytes), None),
-            manifests: Guarded::with(manifests, None),
+            manifests: Guarded::with(Cache::with_weighter(ENTRIES, manifest_bytes, ByBytes), None),
         }
     }
 

@@ -42,24 +42,44 @@ struct TagPage {
 }
 
 impl TagPages {
-    /// What one repository may have remembered, so that cursors made up at random do not fill it.
-    const MOST: usize = 16;
+    /// What one repository may have remembered, in pages and in bytes.
+    const PAGES: usize = 16;
+    const BYTES: usize = 256 * 1024;
 
     fn get(&self, after: &str, count: i64) -> Option<TagNames> {
-        let page = self.0.iter().find(|page| page.count == count && *page.after == *after)?;
+        let page = self.0.iter().find(|page| page.is(after, count))?;
         Some(page.names.clone())
     }
 
-    /// The same and this one, without the oldest where they are too many.
+    /// The same and this one, if it is a first page or there is room: those who
+    /// make cursors up, or walk through more than fits, push nothing out.
     fn and(&self, after: &str, count: i64, names: TagNames) -> Self {
         let new = TagPage { after: after.into(), count, names };
-        let kept = self.0.len().saturating_sub(Self::MOST - 1);
-        Self(self.0.iter().skip(kept).cloned().chain([new]).collect())
+        let mut pages: Vec<_> = self.0.iter().filter(|page| !page.is(after, count)).cloned().collect();
+        pages.insert(if after.is_empty() { 0 } else { pages.len() }, new);
+        let mut bytes = 0;
+        let fits = pages.iter().take(Self::PAGES).take_while(|page| {
+            bytes += page.weight();
+            bytes <= Self::BYTES
+        });
+        let fitting = fits.count();
+        pages.truncate(fitting);
+        Self(pages.into())
     }
 
     /// What it holds, in bytes.
     pub(super) fn weight(&self) -> usize {
-        self.0.iter().map(|page| page.after.len() + page.names.0.len() + size_of::<TagPage>()).sum()
+        self.0.iter().map(TagPage::weight).sum()
+    }
+}
+
+impl TagPage {
+    fn is(&self, after: &str, count: i64) -> bool {
+        self.count == count && *self.after == *after
+    }
+
+    fn weight(&self) -> usize {
+        self.after.len() + self.names.0.len() + size_of::<Self>()
     }
 }
 

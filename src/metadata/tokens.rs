@@ -146,7 +146,7 @@ static USER_IS_THERE: Sql = Sql::new(&["SELECT id FROM users WHERE id = $1 FOR_S
 /// Of one user's logins each sees what the one before it made.
 static USER_LOGS_IN: Sql = Sql::new(&["SELECT id FROM users WHERE id = $1 FOR_UPDATE(users)"]);
 /// Skips the sessions that stay. Were there ever many more, it would take them in several goes.
-static END_SESSIONS: Sql = Sql::new(&["DELETE FROM access_tokens WHERE id IN
+static END_OLDEST_SESSIONS: Sql = Sql::new(&["DELETE FROM access_tokens WHERE id IN
      (SELECT id FROM access_tokens
       WHERE account = $1 AND kind = 'refresh' AND (expires_at IS NULL OR expires_at > $2)
       ORDER BY COALESCE(last_used_at, created_at) DESC, id DESC LIMIT 1000 OFFSET $3) RETURNING id"]);
@@ -325,7 +325,7 @@ async fn create(tx: &mut Tx<'_>, token: &NewToken, origin: &Origin) -> Result<Ac
     }
     if token.kind == TokenKind::Refresh {
         let args = [account.into(), tx.now.as_micros().into(), limit(SESSIONS - 1).into()];
-        for row in tx.all(&END_SESSIONS, &args).await? {
+        for row in tx.all(&END_OLDEST_SESSIONS, &args).await? {
             tx.note(News::Token(TokenId(row.int(0)?)));
         }
     }

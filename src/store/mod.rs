@@ -160,7 +160,7 @@ pub trait Session: Send + 'static {
     fn keep_unsaved(&mut self);
 
     /// Appends. Hashing and writing go on in the background while the next
-    /// chunk is received; at most about 2 MiB wait at any time (I7).
+    /// chunk is received; at most about 1 MiB waits at any time (I7).
     ///
     /// # Errors
     /// Also those of earlier chunks. After an error the session takes no more

@@ -19,7 +19,7 @@ impl Port {
     pub(crate) fn reserve() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        // Only now: one that may be shared from the start can be given a port that is shared already.
+        // Only now: where `ip_autobind_reuse` is set, it would be given a port that is shared already.
         socket.set_reuseaddr(true).unwrap();
         Self { number: socket.local_addr().unwrap().port(), _reservation: socket }
     }

@@ -64,6 +64,8 @@ fn pages_of_tags_follow_every_change() {
             assert_eq!(names(metadata.tags(id, Some(&after), 10).await.unwrap().iter()), ["c"]);
         }
         assert_eq!(seen().await, ["c", "c", "c"]);
+        assert!(metadata.delete_repository(id, origin()).await.unwrap());
+        assert_eq!(seen().await, ["", "", ""]);
     });
 }
 
