@@ -124,7 +124,7 @@ impl<K: Hash + Eq, V: Clone, W: Weighter<K, Entry<V>> + Clone> Guarded<K, V, W> 
 pub(super) struct ByBytes;
 
 /// Pages of tags are remembered up to so many bytes.
-const TAG_PAGES: u64 = 1024 * 1024;
+const TAG_PAGES: u64 = 2 * 1024 * 1024;
 
 impl<K> Weighter<K, Entry<StoredManifest>> for ByBytes {
     fn weight(&self, _: &K, entry: &Entry<StoredManifest>) -> u64 {

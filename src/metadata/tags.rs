@@ -44,7 +44,7 @@ struct TagPage {
 impl TagPages {
     /// What one repository may have remembered, in pages and in bytes.
     const PAGES: usize = 16;
-    const BYTES: usize = 256 * 1024;
+    const BYTES: usize = 512 * 1024;
 
     fn get(&self, after: &str, count: i64) -> Option<TagNames> {
         let page = self.0.iter().find(|page| page.is(after, count))?;
@@ -55,15 +55,18 @@ impl TagPages {
     /// make cursors up, or walk through more than fits, push nothing out.
     fn and(&self, after: &str, count: i64, names: TagNames) -> Self {
         let new = TagPage { after: after.into(), count, names };
+        if new.weight() > Self::BYTES {
+            return self.clone();
+        }
         let mut pages: Vec<_> = self.0.iter().filter(|page| !page.is(after, count)).cloned().collect();
         pages.insert(if after.is_empty() { 0 } else { pages.len() }, new);
         let mut bytes = 0;
-        let fits = pages.iter().take(Self::PAGES).take_while(|page| {
+        let fit = pages.iter().take(Self::PAGES).take_while(|page| {
             bytes += page.weight();
             bytes <= Self::BYTES
         });
-        let fitting = fits.count();
-        pages.truncate(fitting);
+        let fit = fit.count();
+        pages.truncate(fit);
         Self(pages.into())
     }
 
@@ -148,5 +151,54 @@ impl Metadata {
             })
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which pages are remembered after these were read, in their order.
+    fn remembered(read: &[(&str, i64, &str)]) -> Vec<String> {
+        let read = read
+            .iter()
+            .fold(TagPages::default(), |pages, (after, count, names)| pages.and(after, *count, TagNames::of(names)));
+        read.0.iter().map(|page| format!("{}+{}", page.after, page.count)).collect()
+    }
+
+    #[test]
+    fn a_page_is_remembered_once_and_as_it_was_read_last() {
+        let pages = TagPages::default().and("a", 2, TagNames::of("b c")).and("a", 2, TagNames::of("b d"));
+        assert_eq!(pages.0.len(), 1);
+        assert_eq!(pages.get("a", 2), Some(TagNames::of("b d")));
+        assert_eq!((pages.get("a", 3), pages.get("", 2)), (None, None));
+    }
+
+    #[test]
+    fn no_walk_pushes_a_first_page_out() {
+        let cursors: Vec<_> = (0..40).map(|n| n.to_string()).collect();
+        let walk: Vec<_> = cursors.iter().map(|after| (after.as_str(), 10, "x")).collect();
+        let before = remembered(&[&[("", 10, "x")], &*walk].concat());
+        assert_eq!(before.len(), TagPages::PAGES);
+        assert_eq!(before[..2], ["+10", "0+10"]);
+        let after = remembered(&[&*walk, &[("", 10, "x"), ("", 20, "x")]].concat());
+        assert_eq!(after.len(), TagPages::PAGES);
+        assert_eq!(after[..3], ["+20", "+10", "0+10"]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_remembered_and_costs_nothing_else() {
+        let (half, whole) = ("x".repeat(TagPages::BYTES / 2), "x".repeat(TagPages::BYTES));
+        assert_eq!(remembered(&[("", 1, "x"), ("a", 1, &half), ("b", 1, &half), ("c", 1, "x")]), ["+1", "a+1", "c+1"]);
+        assert_eq!(remembered(&[("", 1, "x"), ("a", 1, &whole)]), ["+1"]);
+        assert_eq!(remembered(&[("a", 1, "x"), ("", 1, &whole)]), ["a+1"]);
+    }
+
+    #[test]
+    fn names_are_in_order_however_the_database_gave_them() {
+        for text in ["a b c", "c a b"] {
+            assert_eq!(TagNames::of(text).iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+        }
+        assert_eq!(TagNames::of("").iter().next(), None);
     }
 }
