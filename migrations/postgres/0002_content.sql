@@ -13,12 +13,13 @@ CREATE INDEX repositories_by_namespace ON repositories (namespace, name);
 -- Deleting a user asks what they created.
 CREATE INDEX repositories_by_creator ON repositories (creator) WHERE creator IS NOT NULL;
 
--- Which object holds a digest's bytes. An orphan is an object without a digest: a sweep
--- has claimed its name, so that a commit that comes too late fails. Links name a blob by its
--- number: what is pushed together then lies together, where digests would scatter it.
+-- Which object holds a digest's bytes: its name is the digest's and that of the upload that
+-- made it. An orphan is an object without a digest: a sweep has claimed its upload, so that a
+-- commit that comes too late fails. Links name a blob by its number, and uploads begin with
+-- their time: what is pushed together then lies together, where digests scatter it.
 CREATE TABLE blobs (
     id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    object     TEXT COLLATE "C" NOT NULL UNIQUE,
+    upload     TEXT COLLATE "C" NOT NULL UNIQUE,
     digest     TEXT COLLATE "C" UNIQUE,
     size       BIGINT NOT NULL CHECK (size >= 0),
     state      TEXT NOT NULL CHECK (state IN ('good', 'damaged', 'orphan')),
@@ -49,7 +50,8 @@ CREATE TABLE manifests (
     subject       TEXT COLLATE "C",
     created_at    BIGINT NOT NULL,
     content       BYTEA NOT NULL, -- as it was pushed
-    UNIQUE (repository, digest)
+    UNIQUE (repository, digest),
+    UNIQUE (id, repository, digest) -- which tags name
 );
 
 -- Manifests are small JSON: compressing them costs more than it saves.
@@ -93,10 +95,11 @@ CREATE INDEX referrers_by_type ON referrers (repository, subject, artifact_type,
 CREATE TABLE tags (
     repository BIGINT NOT NULL REFERENCES repositories (id),
     name       TEXT COLLATE "C" NOT NULL CHECK (length(name) BETWEEN 1 AND 128),
-    digest     TEXT COLLATE "C" NOT NULL,
+    manifest   BIGINT NOT NULL,
+    digest     TEXT COLLATE "C" NOT NULL, -- as the manifest has it: by it they are read
     moved_at   BIGINT NOT NULL,
     PRIMARY KEY (repository, name),
-    FOREIGN KEY (repository, digest) REFERENCES manifests (repository, digest)
+    FOREIGN KEY (manifest, repository, digest) REFERENCES manifests (id, repository, digest)
 );
 -- Deleting a manifest asks which tags name it.
-CREATE INDEX tags_by_manifest ON tags (repository, digest);
+CREATE INDEX tags_by_manifest ON tags (manifest);

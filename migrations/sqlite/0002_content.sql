@@ -13,12 +13,13 @@ CREATE INDEX repositories_by_namespace ON repositories (namespace, name);
 -- Deleting a user asks what they created.
 CREATE INDEX repositories_by_creator ON repositories (creator) WHERE creator IS NOT NULL;
 
--- Which object holds a digest's bytes. An orphan is an object without a digest: a sweep
--- has claimed its name, so that a commit that comes too late fails. Links name a blob by its
--- number: what is pushed together then lies together, where digests would scatter it.
+-- Which object holds a digest's bytes: its name is the digest's and that of the upload that
+-- made it. An orphan is an object without a digest: a sweep has claimed its upload, so that a
+-- commit that comes too late fails. Links name a blob by its number, and uploads begin with
+-- their time: what is pushed together then lies together, where digests scatter it.
 CREATE TABLE blobs (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    object     TEXT NOT NULL UNIQUE,
+    upload     TEXT NOT NULL UNIQUE,
     digest     TEXT UNIQUE,
     size       INTEGER NOT NULL CHECK (size >= 0),
     state      TEXT NOT NULL CHECK (state IN ('good', 'damaged', 'orphan')),
@@ -49,7 +50,8 @@ CREATE TABLE manifests (
     subject       TEXT,
     created_at    INTEGER NOT NULL,
     content       BLOB NOT NULL, -- as it was pushed
-    UNIQUE (repository, digest)
+    UNIQUE (repository, digest),
+    UNIQUE (id, repository, digest) -- which tags name
 ) STRICT;
 
 -- What a manifest names. Where the repository links the blob of that digest, `link` is that
@@ -90,10 +92,11 @@ CREATE INDEX referrers_by_type ON referrers (repository, subject, artifact_type,
 CREATE TABLE tags (
     repository INTEGER NOT NULL REFERENCES repositories (id),
     name       TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 128),
-    digest     TEXT NOT NULL,
+    manifest   INTEGER NOT NULL,
+    digest     TEXT NOT NULL, -- as the manifest has it: by it they are read
     moved_at   INTEGER NOT NULL,
     PRIMARY KEY (repository, name),
-    FOREIGN KEY (repository, digest) REFERENCES manifests (repository, digest)
+    FOREIGN KEY (manifest, repository, digest) REFERENCES manifests (id, repository, digest)
 ) STRICT, WITHOUT ROWID;
 -- Deleting a manifest asks which tags name it.
-CREATE INDEX tags_by_manifest ON tags (repository, digest);
+CREATE INDEX tags_by_manifest ON tags (manifest);

@@ -34,8 +34,16 @@ impl ObjectName {
 
     /// The digest its bytes were verified against when it was made.
     pub fn digest(&self) -> Digest {
-        let digest = split(&self.0).map(|(digest, _)| digest);
-        digest.unwrap_or_else(|| unreachable!("built only from a digest: {}", self.0))
+        self.parts().0
+    }
+
+    /// The upload that made it.
+    pub fn upload(&self) -> UploadId {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (Digest, UploadId) {
+        split(&self.0).unwrap_or_else(|| unreachable!("built only from a digest and an upload: {}", self.0))
     }
 }
 
@@ -69,9 +77,10 @@ mod tests {
     #[test]
     fn an_object_name_reads_back_and_nothing_else_does() {
         let digest: Digest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
-        let name = ObjectName::new(&digest, UploadId::random());
+        let upload = UploadId::random();
+        let name = ObjectName::new(&digest, upload);
         assert_eq!(name.as_str().parse::<ObjectName>().unwrap(), name);
-        assert_eq!(name.digest(), digest);
+        assert_eq!((name.digest(), name.upload()), (digest, upload));
         let elsewhere = name.as_str().replacen("/ab/", "/cd/", 1);
         for text in ["", "../../etc/passwd", &elsewhere, name.as_str().trim_end_matches(|c| c != '.')] {
             assert!(text.parse::<ObjectName>().is_err(), "{text}");

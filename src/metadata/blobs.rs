@@ -57,22 +57,22 @@ pub enum DeleteBlob {
 /// The digest alone is the arbiter: an object that a sweep has claimed is a conflict, and the commit fails.
 /// The link's key holds the blob, so a sweep that came between makes this lose a race and run again.
 static COMMIT: Sql = Sql::new(&[
-    "INSERT INTO blobs (object, digest, size, state, created_at, changed_at) VALUES ($1, $2, $3, 'good', $4, $4)
+    "INSERT INTO blobs (upload, digest, size, state, created_at, changed_at) VALUES ($1, $2, $3, 'good', $4, $4)
      ON CONFLICT (digest) DO NOTHING",
     "INSERT INTO repository_blobs (repository, blob, leased_until) SELECT $5, b.id, $6 FROM blobs b WHERE b.digest = $2
      ON CONFLICT (repository, blob) DO UPDATE SET leased_until = excluded.leased_until",
     "UPDATE manifest_references VIA(manifest_references_unheld)
      SET link = (SELECT b.id FROM blobs b WHERE b.digest = $2)
      WHERE repository = $5 AND digest = $2 AND link IS NULL",
-    "SELECT object, size, state FROM blobs WHERE digest = $2",
+    "SELECT upload, size, state FROM blobs WHERE digest = $2",
 ]);
-static ADOPT: Sql = Sql::new(&["UPDATE blobs SET object = $3, size = $4, state = 'good', changed_at = $5
-     WHERE digest = $1 AND object = $2 RETURNING digest"]);
+static ADOPT: Sql = Sql::new(&["UPDATE blobs SET upload = $3, size = $4, state = 'good', changed_at = $5
+     WHERE digest = $1 AND upload = $2 RETURNING digest"]);
 static MARK_DAMAGED: Sql = Sql::new(&["UPDATE blobs SET state = 'damaged', changed_at = $3
-     WHERE digest = $1 AND object = $2 RETURNING digest"]);
-static LIST: Sql = Sql::new(&["SELECT object, size, state, digest FROM blobs WHERE digest > $1
+     WHERE digest = $1 AND upload = $2 RETURNING digest"]);
+static LIST: Sql = Sql::new(&["SELECT upload, size, state, digest FROM blobs WHERE digest > $1
      ORDER BY digest LIMIT $2"]);
-static LINK: Sql = Sql::new(&["SELECT b.object, b.size, b.state, l.leased_until
+static LINK: Sql = Sql::new(&["SELECT b.upload, b.size, b.state, l.leased_until
      FROM blobs b JOIN repository_blobs l ON l.blob = b.id WHERE b.digest = $2 AND l.repository = $1"]);
 static RENEW: Sql = Sql::new(&["UPDATE repository_blobs SET leased_until = $3
      WHERE repository = $1 AND blob = (SELECT b.id FROM blobs b WHERE b.digest = $2) RETURNING blob"]);
@@ -82,8 +82,9 @@ static UNLINK: Sql = Sql::new(&["DELETE FROM repository_blobs
      WHERE repository = $1 AND blob = (SELECT b.id FROM blobs b WHERE b.digest = $2)
      RETURNING (SELECT r.name FROM repositories r WHERE r.id = repository_blobs.repository)"]);
 
-pub(super) fn read_blob(row: &AnyRow) -> Result<Blob, Error> {
-    Ok(Blob { object: row.parse(0, "object name")?, size: row.size(1)?, damaged: row.text(2)? != "good" })
+fn read_blob(row: &AnyRow, digest: &Digest) -> Result<Blob, Error> {
+    let object = ObjectName::new(digest, row.parse(0, "upload's id")?);
+    Ok(Blob { object, size: row.size(1)?, damaged: row.text(2)? != "good" })
 }
 
 impl Metadata {
@@ -113,10 +114,11 @@ impl Metadata {
     pub async fn adopt_blob(&self, newcomer: NewBlob, old: ObjectName) -> Result<bool, Error> {
         self.write("adopt_blob", (newcomer, old), |tx, (newcomer, old)| {
             Box::pin(async move {
+                let (upload, old) = (newcomer.object.upload().to_string(), old.upload().to_string());
                 let args = [
                     newcomer.digest.as_str().into(),
                     old.as_str().into(),
-                    newcomer.object.as_str().into(),
+                    upload.as_str().into(),
                     stored_size(newcomer.size).into(),
                     tx.now.as_micros().into(),
                 ];
@@ -163,7 +165,7 @@ impl Metadata {
 
     async fn link_now(&self, repository: RepositoryId, digest: &Digest) -> Result<Option<Link>, Error> {
         let row = self.read_one("blob", &LINK, &[repository.0.into(), digest.as_str().into()]).await?;
-        row.map(|row| Ok(Link { blob: read_blob(&row)?, leased_until: row.time(3)? })).transpose()
+        row.map(|row| Ok(Link { blob: read_blob(&row, digest)?, leased_until: row.time(3)? })).transpose()
     }
 
     /// Notes that this object does not hold the blob's bytes, so that the next
@@ -175,7 +177,8 @@ impl Metadata {
         self.write("mark_damaged", (digest, object), |tx, (digest, object)| {
             Box::pin(async move {
                 tx.note(News::Links);
-                let args = [digest.as_str().into(), object.as_str().into(), tx.now.as_micros().into()];
+                let upload = object.upload().to_string();
+                let args = [digest.as_str().into(), upload.as_str().into(), tx.now.as_micros().into()];
                 Ok(tx.one(&MARK_DAMAGED, &args).await?.is_some())
             })
         })
@@ -189,7 +192,12 @@ impl Metadata {
     pub async fn blobs(&self, after: Option<&Digest>, count: usize) -> Result<Vec<(Digest, Blob)>, Error> {
         let args = [after.map_or("", Digest::as_str).into(), limit(count).into()];
         let rows = self.read("blobs", &LIST, &args).await?;
-        rows.iter().map(|row| Ok((row.parse(3, "digest")?, read_blob(row)?))).collect()
+        let read = |row: &AnyRow| {
+            let digest: Digest = row.parse(3, "digest")?;
+            let blob = read_blob(row, &digest)?;
+            Ok((digest, blob))
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Starts the lease of a linked blob anew, for somebody who may push and was
@@ -250,8 +258,9 @@ async fn commit(
     blob: &NewBlob,
     leased_until: Timestamp,
 ) -> Result<BlobCommit, Error> {
+    let upload = blob.object.upload().to_string();
     let args = [
-        blob.object.as_str().into(),
+        upload.as_str().into(),
         blob.digest.as_str().into(),
         stored_size(blob.size).into(),
         tx.now.as_micros().into(),
@@ -259,7 +268,7 @@ async fn commit(
         leased_until.as_micros().into(),
     ];
     let present = match tx.one(&COMMIT, &args).await? {
-        Some(row) => read_blob(&row)?,
+        Some(row) => read_blob(&row, &blob.digest)?,
         // It was there already, and swept before the link could hold it.
         None => return Err(Error::lost_race()),
     };

@@ -85,7 +85,8 @@ static DELETE: Sql = Sql::new(&[
      (SELECT l.blob FROM manifests m CROSS JOIN manifest_references r CROSS JOIN repository_blobs l
       WHERE m.repository = $1 AND m.digest = $2 AND r.manifest = m.id AND l.repository = $1 AND l.blob = r.link
       ORDER BY l.blob FOR_UPDATE(l))",
-    "DELETE FROM tags WHERE repository = $1 AND digest = $2 RETURNING 'tag', name",
+    "DELETE FROM tags WHERE manifest = (SELECT m.id FROM manifests m WHERE m.repository = $1 AND m.digest = $2)
+     RETURNING 'tag', name",
     "DELETE FROM manifests WHERE repository = $1 AND digest = $2
      RETURNING 'repository', (SELECT r.name FROM repositories r WHERE r.id = manifests.repository)",
 ]);

@@ -5,7 +5,7 @@
 use super::cache::News;
 use super::dialect::Sql;
 use super::pagination::limit;
-use super::transaction::{Columns, parse};
+use super::transaction::Columns;
 use super::{Error, Metadata, RepositoryId, Timestamp};
 use crate::domain::{Digest, ObjectName};
 
@@ -35,15 +35,15 @@ static SWEEP_LINKS: Sql = Sql::new(&["DELETE FROM repository_blobs WHERE (reposi
 static BLOBS_END: Sql = Sql::new(&["SELECT digest FROM blobs WHERE digest > $1 ORDER BY digest LIMIT 1 OFFSET $2"]);
 static SWEEP_BLOBS: Sql = Sql::new(&["DELETE FROM blobs WHERE digest > $1 AND digest <= $2
      AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob = blobs.id LIMIT 1 OFFSET 0)
-     RETURNING object"]);
+     RETURNING digest, upload"]);
 /// A claim that stands already is as good as a new one.
 static CLAIM_ORPHAN: Sql = Sql::new(&[
-    "INSERT INTO blobs (object, digest, size, state, created_at, changed_at) VALUES ($1, NULL, 0, 'orphan', $2, $2)
-     ON CONFLICT (object) DO NOTHING",
-    "SELECT state FROM blobs WHERE object = $1",
+    "INSERT INTO blobs (upload, digest, size, state, created_at, changed_at) VALUES ($1, NULL, 0, 'orphan', $2, $2)
+     ON CONFLICT (upload) DO NOTHING",
+    "SELECT state FROM blobs WHERE upload = $1",
 ]);
-static FORGET_ORPHANS: Sql = Sql::new(&["DELETE FROM blobs WHERE object IN
-     (SELECT object FROM blobs WHERE state = 'orphan' AND created_at < $1 LIMIT $2)"]);
+static FORGET_ORPHANS: Sql = Sql::new(&["DELETE FROM blobs WHERE id IN
+     (SELECT id FROM blobs WHERE state = 'orphan' AND created_at < $1 LIMIT $2)"]);
 
 /// After every digest there is.
 const END: &str = "~";
@@ -101,7 +101,7 @@ impl Metadata {
                 let until = next.as_ref().map_or(END, Digest::as_str);
                 let mut removed = Vec::new();
                 for row in tx.all(&SWEEP_BLOBS, &[after.into(), until.into()]).await? {
-                    removed.push(parse(row.text(0)?, "object name")?);
+                    removed.push(ObjectName::new(&row.parse(0, "digest")?, row.parse(1, "upload's id")?));
                 }
                 Ok(Swept { removed, next })
             })
@@ -118,7 +118,8 @@ impl Metadata {
     pub async fn claim_orphan(&self, object: ObjectName) -> Result<bool, Error> {
         self.write("claim_orphan", object, |tx, object| {
             Box::pin(async move {
-                let args = [object.as_str().into(), tx.now.as_micros().into()];
+                let upload = object.upload().to_string();
+                let args = [upload.as_str().into(), tx.now.as_micros().into()];
                 let row = tx.one(&CLAIM_ORPHAN, &args).await?;
                 row.map_or(Ok(false), |row| Ok(row.text(0)? == "orphan"))
             })

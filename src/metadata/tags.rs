@@ -91,18 +91,30 @@ static PAGE: Sql = Sql::new(&["SELECT string_agg(t.name, ' ') FROM
      (SELECT name FROM tags WHERE repository = $1 AND name > $2 ORDER BY name LIMIT $3) t"]);
 // A manifest's tags point to it, as part of the statements that store it, whose parameters these
 // are. First those that are new, so that every one is there and can be locked; then it is written
-// down which of them move; then they move.
-pub(super) const INSERT_NEW: &str = "INSERT INTO tags (repository, name, digest, moved_at)
-     SELECT $1, e.value ->> 0, $2, $6 FROM EACH($9) e WHERE true ORDER BY e.value ->> 0
-     ON CONFLICT (repository, name) DO NOTHING";
+// down which of them move; then they move. Should the manifest go meanwhile, its number is 0 to
+// them: the key says no, and the race is lost.
+macro_rules! number {
+    () => {
+        "COALESCE((SELECT m.id FROM manifests m WHERE m.repository = $1 AND m.digest = $2), 0)"
+    };
+}
+pub(super) const INSERT_NEW: &str = concat!(
+    "INSERT INTO tags (repository, name, manifest, digest, moved_at) SELECT $1, e.value ->> 0, ",
+    number!(),
+    ", $2, $6 FROM EACH($9) e WHERE true ORDER BY e.value ->> 0 ON CONFLICT (repository, name) DO NOTHING"
+);
 pub(super) const LOG_MOVES: &str = "INSERT INTO audit_log
      (at, actor, address, request, action, target, detail, outcome)
      SELECT $6, $10, $11, $12, $13, 'tag:' || r.name || ':' || t.name, t.digest || ' -> ' || $2, 'success'
      FROM tags t JOIN repositories r ON r.id = t.repository
      WHERE t.repository = $1 AND t.digest <> $2 AND t.name IN (SELECT e.value ->> 0 FROM EACH($9) e)
      ORDER BY t.name FOR_UPDATE(t)";
-pub(super) const MOVE: &str = "UPDATE tags SET digest = $2, moved_at = $6
-     WHERE repository = $1 AND digest <> $2 AND name IN (SELECT e.value ->> 0 FROM EACH($9) e)";
+pub(super) const MOVE: &str = concat!(
+    "UPDATE tags SET manifest = ",
+    number!(),
+    ", digest = $2, moved_at = $6
+     WHERE repository = $1 AND digest <> $2 AND name IN (SELECT e.value ->> 0 FROM EACH($9) e)"
+);
 
 static DELETE: Sql = Sql::new(&["DELETE FROM tags WHERE repository = $1 AND name = $2
      RETURNING digest, (SELECT r.name FROM repositories r WHERE r.id = tags.repository)"]);
