@@ -28,6 +28,22 @@ pub fn keep_little() {
     }
 }
 
+/// Gives back what lies free between blocks that are in use: what a burst leaves behind would
+/// otherwise stay for as long as one of them does. Takes milliseconds, in which others may have
+/// to wait for memory.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the allocator's settings are a C function without a safe binding")]
+pub(super) fn give_back() {
+    // SAFETY: `malloc_trim` takes an integer, and touches nothing but free blocks, under the allocator's locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Other allocators are left as they are.
 #[cfg(not(target_env = "gnu"))]
 pub fn keep_little() {}
+
+/// They give back what they will.
+#[cfg(not(target_env = "gnu"))]
+pub(super) fn give_back() {}

@@ -6,8 +6,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::Options;
 use super::open::Opened;
+use super::{Options, allocator};
 use crate::auth::Auth;
 use crate::metadata::Metadata;
 use crate::store::{BlobStore, Filesystem};
@@ -17,6 +17,9 @@ const EXPIRY: Duration = Duration::from_secs(3600);
 
 /// How often failed logins that were counted together are written down.
 const FAILURES: Duration = Duration::from_secs(60);
+
+/// How often memory that lies free is given back.
+const MEMORY: Duration = Duration::from_secs(15);
 
 /// Tokens that are removed in one transaction.
 const TOKENS_AT_A_TIME: usize = 500;
@@ -45,8 +48,9 @@ impl Housekeeping {
 }
 
 async fn keep(opened: Opened, session_lifetime: Duration, stop: CancellationToken) {
-    let (mut expiry, mut failures) = (interval(EXPIRY), interval(FAILURES));
+    let (mut expiry, mut failures, mut memory) = (interval(EXPIRY), interval(FAILURES), interval(MEMORY));
     failures.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    memory.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = expiry.tick() => {
@@ -54,10 +58,17 @@ async fn keep(opened: Opened, session_lifetime: Duration, stop: CancellationToke
                 expire_tokens(&opened.metadata, &opened.auth).await;
             }
             _ = failures.tick() => opened.auth.write_down_failures().await,
+            _ = memory.tick() => give_back_memory().await,
             () = stop.cancelled() => break,
         }
     }
     opened.auth.write_down_failures().await;
+}
+
+async fn give_back_memory() {
+    if let Err(error) = tokio::task::spawn_blocking(allocator::give_back).await {
+        tracing::error!(%error, "free memory could not be given back");
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server is where time comes from")]
