@@ -2,15 +2,20 @@
 //! that the other figures are read by.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
+use distribution::domain::{Algorithm, Digest};
+use rustix::time::ClockId;
 use sha2::Digest as _;
 
-use crate::drive::{Cost, Phase, own_cpu};
+use crate::content::Blob;
+use crate::drive::{Cost, Phase, cpu};
 use crate::table::Row;
-use crate::{KIB, Result, Scale, memory, size};
+use crate::{KIB, MIB, Result, Scale, memory, size};
 
 pub(crate) const TITLE: &str = "the machine";
 const CHUNK: usize = 256 * KIB;
@@ -33,6 +38,8 @@ pub(crate) fn measure(directory: &Path, scale: &Scale) -> Result<Vec<Row>> {
     for (work, name) in works {
         rows.push(Row::bytes(name, len, &stream(work, len, &directory.join("limits"))?));
     }
+    let name = format!("receive, hash and write {name} in one loop, then fdatasync");
+    rows.push(Row::bytes(name, len, &received(len, &directory.join("limits"))?));
     rows.push(Row::requests("create a file, write 4 KiB, fsync".to_owned(), &files(scale.count(500), directory)?));
     Ok(rows)
 }
@@ -59,6 +66,50 @@ fn stream(work: Work, len: usize, path: &Path) -> Result<Cost> {
     Ok(cost)
 }
 
+/// So many bytes from a client on loopback through the hash to the disk, in one thread:
+/// a push of nobody's protocol.
+fn received(len: usize, path: &Path) -> Result<Cost> {
+    let blob = Blob::new("limits", len);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    rustix::fs::sync();
+    memory::touch(len);
+    let (mut hash, mut chunk) = (sha2::Sha256::new(), vec![0; MIB]);
+    let cost = thread::scope(|scope| {
+        let client = scope.spawn(|| send(&blob, &mut TcpStream::connect(address)?));
+        let (mut stream, _) = listener.accept()?;
+        let cost = cost(|| {
+            let mut file = File::create(path)?;
+            loop {
+                let read = stream.read(&mut chunk)?;
+                if read == 0 {
+                    break;
+                }
+                hash.update(&chunk[..read]);
+                file.write_all(&chunk[..read])?;
+            }
+            Ok(file.sync_data()?)
+        })?;
+        client.join().map_err(|_| "the client panicked")??;
+        Result::Ok(cost)
+    })?;
+    fs::remove_file(path)?;
+    let digest = Digest::from_hash(Algorithm::Sha256, &hash.finalize()).to_string();
+    if digest == blob.digest { Ok(cost) } else { Err(format!("{digest} came instead of {}", blob.digest).into()) }
+}
+
+fn send(blob: &Blob, stream: &mut TcpStream) -> io::Result<()> {
+    let wire = blob.plain();
+    stream.write_all(&wire.first)?;
+    let (mut at, end) = (wire.from, wire.from + wire.len);
+    while at < end {
+        let offset = at % wire.period;
+        let len = (end - at).min(wire.period - offset);
+        at += rustix::fs::sendfile(&*stream, wire.tape, Some(&mut (offset as u64)), len)?;
+    }
+    Ok(())
+}
+
 /// So many small files, each durable before the next.
 fn files(count: usize, directory: &Path) -> Result<Phase> {
     let paths: Vec<_> = (0..count).map(|nth| directory.join(format!("limits-{nth}"))).collect();
@@ -79,9 +130,10 @@ fn files(count: usize, directory: &Path) -> Result<Phase> {
 }
 
 fn cost(work: impl FnOnce() -> Result) -> Result<Cost> {
-    let (began, cpu) = (Instant::now(), own_cpu());
+    let (began, used) = (Instant::now(), cpu(ClockId::ThreadCPUTime));
     work()?;
-    Ok(Cost { wall: began.elapsed(), cpu: own_cpu().saturating_sub(cpu), peak: 0.0, client: Duration::ZERO })
+    let cpu = cpu(ClockId::ThreadCPUTime).saturating_sub(used);
+    Ok(Cost { wall: began.elapsed(), cpu, peak: 0.0, client: Duration::ZERO })
 }
 
 /// The machine in a line, for whoever reads the figures elsewhere.
