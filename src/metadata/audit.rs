@@ -1,10 +1,8 @@
 use std::net::IpAddr;
 
-use sqlx::any::AnyRow;
-
 use super::dialect::Sql;
 use super::pagination::limit;
-use super::transaction::{Columns, Tx};
+use super::transaction::{Columns, Row, Tx};
 use super::{Error, Metadata, Origin, Timestamp};
 
 /// Something that the audit log keeps.
@@ -194,7 +192,7 @@ macro_rules! listings {
 static NEWEST_FIRST: Listing = listings!("id < $1", "DESC");
 static OLDEST_FIRST: Listing = listings!("id > $1", "ASC");
 
-fn record(row: &AnyRow) -> Result<AuditRecord, Error> {
+fn record(row: &Row) -> Result<AuditRecord, Error> {
     Ok(AuditRecord {
         id: row.int(0)?,
         at: row.time(1)?,

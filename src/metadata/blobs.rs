@@ -1,10 +1,8 @@
-use sqlx::any::AnyRow;
-
 use super::audit::{AuditAction, audit};
 use super::cache::News;
 use super::dialect::{Backend, Sql};
 use super::pagination::limit;
-use super::transaction::{Columns, Tx};
+use super::transaction::{Columns, Row, Tx};
 use super::{Error, Metadata, Origin, PushTarget, RepositoryId, Timestamp, push};
 use crate::domain::{Digest, ObjectName};
 
@@ -82,7 +80,7 @@ static UNLINK: Sql = Sql::new(&["DELETE FROM repository_blobs
      WHERE repository = $1 AND blob = (SELECT b.id FROM blobs b WHERE b.digest = $2)
      RETURNING (SELECT r.name FROM repositories r WHERE r.id = repository_blobs.repository)"]);
 
-fn read_blob(row: &AnyRow, digest: &Digest) -> Result<Blob, Error> {
+fn read_blob(row: &Row, digest: &Digest) -> Result<Blob, Error> {
     let object = ObjectName::new(digest, row.parse(0, "upload's id")?);
     Ok(Blob { object, size: row.size(1)?, damaged: row.text(2)? != "good" })
 }
@@ -192,7 +190,7 @@ impl Metadata {
     pub async fn blobs(&self, after: Option<&Digest>, count: usize) -> Result<Vec<(Digest, Blob)>, Error> {
         let args = [after.map_or("", Digest::as_str).into(), limit(count).into()];
         let rows = self.read("blobs", &LIST, &args).await?;
-        let read = |row: &AnyRow| {
+        let read = |row: &Row| {
             let digest: Digest = row.parse(3, "digest")?;
             let blob = read_blob(row, &digest)?;
             Ok((digest, blob))

@@ -1,8 +1,6 @@
-use sqlx::any::AnyRow;
-
 use super::dialect::{Arg, Sql};
 use super::pagination::{cursor, limit};
-use super::transaction::{Columns, parse};
+use super::transaction::{Columns, Row, parse};
 use super::{Error, Metadata, UserId};
 use crate::domain::{Namespace, RepositoryName};
 
@@ -54,7 +52,7 @@ static NAMESPACES_OF: Sql = Sql::new(&["SELECT string_agg(t.namespace, ' ') FROM
      (SELECT namespace FROM members WHERE account = $1 ORDER BY namespace) t"]);
 
 /// The words of a row that holds many.
-fn words(rows: &[AnyRow]) -> Result<impl Iterator<Item = &str>, Error> {
+fn words(rows: &[Row]) -> Result<impl Iterator<Item = &str>, Error> {
     let text = rows.first().map(|row| row.maybe_text(0)).transpose()?.flatten();
     Ok(text.unwrap_or_default().split_whitespace())
 }
@@ -120,7 +118,7 @@ struct Page {
 }
 
 impl Page {
-    fn add(&mut self, rows: &[AnyRow]) -> Result<(), Error> {
+    fn add(&mut self, rows: &[Row]) -> Result<(), Error> {
         for name in words(rows)? {
             self.names.push(parse(name, "repository name")?);
         }

@@ -1,7 +1,7 @@
 //! How a change reaches the database.
 //!
 //! A change is a function of a transaction and its arguments, and may be run
-//! again. On SQLite one task owns the only connection that writes: it takes
+//! again. On SQLite one thread owns the only connection that writes: it takes
 //! whatever changes wait, runs each in a savepoint of its own, commits them
 //! together, and then answers them all; so many acknowledged changes share one
 //! fsync. On PostgreSQL each has a transaction of its own, run again when it
@@ -10,19 +10,21 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::{Acquire, AnyConnection, AnyPool, Connection};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{self, MissedTickBehavior};
+use sqlx::{Acquire, AnyPool};
+use tokio::sync::oneshot;
+use tokio::time;
 
 use super::cache::{Caches, News};
 use super::connect::Reconnect;
-use super::dialect::{Backend, Sql};
+use super::dialect::Sql;
 use super::error::Refusal;
-use super::transaction::{Columns, Savepoint, Tx, run};
+use super::sqlite::Sqlite;
+use super::transaction::{Answer, Columns, Connection, Savepoint, Tx};
 use super::{Error, Timestamp};
 use crate::failpoint::failpoint;
 
@@ -36,8 +38,8 @@ const ATTEMPTS: u32 = 8;
 
 /// A change that waits for the writer.
 pub(super) trait Job: Send {
-    /// Runs it; an error means that what it did must be undone.
-    fn run<'t>(&'t mut self, tx: &'t mut Tx<'_>) -> BoxFuture<'t, Result<(), Undo>>;
+    /// Runs it, which on SQLite waits for nothing; an error means that what it did must be undone.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Undo>;
 
     /// Tells whoever waits: what came of it, or that the transaction failed.
     fn answer(self: Box<Self>, failure: Option<&Error>);
@@ -74,21 +76,19 @@ where
     E: Refusal,
     F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>> + Send + Sync,
 {
-    fn run<'t>(&'t mut self, tx: &'t mut Tx<'_>) -> BoxFuture<'t, Result<(), Undo>> {
-        Box::pin(async move {
-            // A panic is the change's own affair: others wait in the same transaction.
-            let running = AssertUnwindSafe((self.change)(tx, &self.args)).catch_unwind().await;
-            let result = running.unwrap_or_else(|_| Err(Error::Closed.into()));
-            let undo = match &result {
-                Ok(_) => Ok(()),
-                Err(refusal) => match refusal.failure() {
-                    Some(failure) if failure.ends_transaction() => Err(Undo::Transaction(failure.clone())),
-                    _ => Err(Undo::Change),
-                },
-            };
-            self.result = Some(result);
-            undo
-        })
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Undo> {
+        // A panic must not end the thread. Nothing is pending here: a change waits for its statements alone.
+        let ran = AssertUnwindSafe((self.change)(tx, &self.args)).catch_unwind().now_or_never();
+        let result = ran.and_then(Result::ok).unwrap_or_else(|| Err(Error::Closed.into()));
+        let undo = match &result {
+            Ok(_) => Ok(()),
+            Err(refusal) => match refusal.failure() {
+                Some(failure) if failure.ends_transaction() => Err(Undo::Transaction(failure.clone())),
+                _ => Err(Undo::Change),
+            },
+        };
+        self.result = Some(result);
+        undo
     }
 
     fn answer(self: Box<Self>, failure: Option<&Error>) {
@@ -101,11 +101,12 @@ where
     }
 }
 
-/// The one task that writes to SQLite.
+/// What the one thread has that writes to SQLite.
 pub(super) struct Writer {
-    connection: Option<AnyConnection>,
+    connection: Option<Sqlite>,
     reconnect: Reconnect,
-    jobs: mpsc::Receiver<Box<dyn Job>>,
+    /// As many as there are requests at once, which are bounded.
+    jobs: Receiver<Box<dyn Job>>,
     caches: Arc<Caches>,
     poll: Duration,
     /// SQLite's count of commits by other connections, when last looked at.
@@ -119,43 +120,36 @@ static COMMIT: Sql = Sql::new(&["COMMIT"]);
 static ROLLBACK: Sql = Sql::new(&["ROLLBACK"]);
 
 impl Writer {
-    /// `poll` is how often it looks for what other processes wrote.
+    /// `poll` is how long it waits for a change before it looks for what other processes wrote.
     pub(super) fn new(
-        connection: AnyConnection,
         reconnect: Reconnect,
         caches: Arc<Caches>,
         poll: Duration,
-    ) -> (Self, mpsc::Sender<Box<dyn Job>>) {
-        let (sender, jobs) = mpsc::channel(1024);
-        let writer = Self { connection: Some(connection), reconnect, jobs, caches, poll, data_version: 0 };
-        (writer, sender)
+    ) -> Result<(Self, Sender<Box<dyn Job>>), Error> {
+        let connection = Some(reconnect.connect()?);
+        let (sender, jobs) = channel();
+        Ok((Self { connection, reconnect, jobs, caches, poll, data_version: 0 }, sender))
     }
 
     /// Writes until nobody can ask any more.
-    pub(super) async fn serve(mut self) {
-        let mut poll = time::interval(self.poll);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pub(super) fn serve(mut self) {
         loop {
-            tokio::select! {
-                job = self.jobs.recv() => match job {
-                    Some(job) => self.write(job).await,
-                    None => break,
-                },
-                _ = poll.tick() => self.look_around().await,
+            match self.jobs.recv_timeout(self.poll) {
+                // This looks around, too.
+                Ok(job) => self.write(job),
+                Err(RecvTimeoutError::Timeout) => self.look_around(),
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
+            && let Err(error) = connection.close()
         {
             tracing::warn!(%error, "the database did not close cleanly");
         }
     }
 
-    async fn look_around(&mut self) {
-        let looked = match self.connected().await {
-            Ok(connection) => run(connection, Backend::Sqlite, &DATA_VERSION, &[]).await,
-            Err(error) => Err(error),
-        };
+    fn look_around(&mut self) {
+        let looked = self.execute(&DATA_VERSION);
         match looked.and_then(|answer| answer.rows.first().map_or(Ok(0), |row| row.int(0))) {
             Ok(version) => self.notice(version),
             Err(_) => self.lose(),
@@ -177,41 +171,36 @@ impl Writer {
         self.caches.clear();
     }
 
-    async fn connected(&mut self) -> Result<&mut AnyConnection, Error> {
+    fn execute(&mut self, sql: &Sql) -> Result<Answer, Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.reconnect.connect().await?,
+            None => self.reconnect.connect()?,
         };
-        Ok(self.connection.insert(connection))
+        self.connection.insert(connection).run(sql, &[])
     }
 
-    async fn begin(&mut self) -> Result<(), Error> {
-        let connection = self.connected().await?;
-        let answer = run(connection, Backend::Sqlite, &BEGIN, &[]).await?;
+    fn begin(&mut self) -> Result<(), Error> {
+        let answer = self.execute(&BEGIN)?;
         let version = answer.rows.first().map_or(Ok(0), |row| row.int(0))?;
         self.notice(version);
         Ok(())
     }
 
-    async fn execute(&mut self, sql: &Sql) -> Result<(), Error> {
-        run(self.connected().await?, Backend::Sqlite, sql, &[]).await.map(drop)
-    }
-
     /// Runs a change and whatever waits behind it, commits, and answers.
-    async fn write(&mut self, first: Box<dyn Job>) {
+    fn write(&mut self, first: Box<dyn Job>) {
         let mut jobs = Vec::new();
         let mut news = Vec::new();
-        let done = match self.begin().await {
-            Ok(()) => self.run_all(first, &mut jobs, &mut news).await,
+        let done = match self.begin() {
+            Ok(()) => self.run_all(first, &mut jobs, &mut news),
             Err(error) => {
                 jobs.push(first);
                 Err(error)
             }
         };
         let done = match done {
-            Ok(()) => self.commit().await,
+            Ok(()) => self.commit(),
             Err(error) => {
-                self.roll_back().await;
+                self.roll_back();
                 Err(error)
             }
         };
@@ -225,7 +214,7 @@ impl Writer {
         }
     }
 
-    async fn run_all(
+    fn run_all(
         &mut self,
         first: Box<dyn Job>,
         jobs: &mut Vec<Box<dyn Job>>,
@@ -241,8 +230,8 @@ impl Writer {
             let (ran, savepoint) = match self.connection.as_mut() {
                 None => (Err(Undo::Transaction(Error::Closed)), savepoint),
                 Some(connection) => {
-                    let mut tx = Tx::new(connection, Backend::Sqlite, Timestamp::now(), known, savepoint);
-                    let ran = job.run(&mut tx).await;
+                    let mut tx = Tx::new(Connection::Sqlite(connection), Timestamp::now(), known, savepoint);
+                    let ran = job.run(&mut tx);
                     let savepoint = tx.savepoint();
                     let ran = ran.and_then(|()| passed("metadata.change.made").map_err(Undo::Transaction));
                     if ran.is_ok() {
@@ -253,7 +242,7 @@ impl Writer {
             };
             jobs.push(job);
             match ran {
-                Err(Undo::Change) if savepoint == Savepoint::Set => self.execute(&GO_BACK).await?,
+                Err(Undo::Change) if savepoint == Savepoint::Set => self.execute(&GO_BACK).map(drop)?,
                 Err(Undo::Transaction(error)) => return Err(error),
                 Ok(()) | Err(Undo::Change) => {}
             }
@@ -263,34 +252,34 @@ impl Writer {
         Ok(())
     }
 
-    async fn commit(&mut self) -> Result<(), Error> {
+    fn commit(&mut self) -> Result<(), Error> {
         let committed = match self.connection.as_mut() {
-            Some(connection) => commit_on(connection).await,
+            Some(connection) => commit_on(connection),
             None => return Err(Error::Closed),
         };
         if let Err(error) = committed {
             // Still open after a full disk; gone after worse, and so is our trust in the connection.
             match error {
                 Error::OutcomeUnknown(_) => self.lose(),
-                _ => self.roll_back().await,
+                _ => self.roll_back(),
             }
             return Err(error);
         }
         Ok(())
     }
 
-    async fn roll_back(&mut self) {
-        match self.execute(&ROLLBACK).await {
+    fn roll_back(&mut self) {
+        match self.execute(&ROLLBACK) {
             // A refused statement means that SQLite has rolled back by itself, as it does when the disk is full.
-            Ok(()) | Err(Error::Sql(_)) => {}
+            Ok(_) | Err(Error::Sql(_)) => {}
             Err(_) => self.lose(),
         }
     }
 }
 
-async fn commit_on(connection: &mut AnyConnection) -> Result<(), Error> {
+fn commit_on(connection: &mut Sqlite) -> Result<(), Error> {
     passed("metadata.commit.begin")?;
-    sqlx::query(COMMIT.sqlite()).execute(connection).await.map_err(Error::of_commit)?;
+    connection.run(&COMMIT, &[]).map_err(Error::of_commit)?;
     unanswered("metadata.commit.done")
 }
 
@@ -336,7 +325,7 @@ where
     let failed = |error: sqlx::Error| E::from(Error::from(error));
     let mut connection = pool.acquire().await.map_err(failed)?;
     let mut transaction = connection.begin().await.map_err(failed)?;
-    let mut tx = Tx::new(&mut transaction, Backend::Postgres, Timestamp::now(), None, Savepoint::Set);
+    let mut tx = Tx::new(Connection::Postgres(&mut transaction), Timestamp::now(), None, Savepoint::Set);
     let value = match change(&mut tx, args).await {
         Ok(value) => value,
         Err(refusal) => {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
+use sqlx::{AnyPool, ConnectOptions, Connection};
 
 use super::Error;
 use super::dialect::Backend;
 use super::migrate::migrate;
 use super::readers::Readers;
+use super::sqlite::Sqlite;
 
 /// How long a question waits for a connection before it is told that the database is away.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,6 +33,8 @@ pub enum OpenError {
     File { path: PathBuf, source: io::Error },
     #[error("the database cannot be reached")]
     Connect(#[source] sqlx::Error),
+    #[error("the thread that writes to the database cannot be started")]
+    Thread(#[source] io::Error),
     #[error("migration {name} failed; nothing was changed")]
     Migration { name: &'static str, source: sqlx::Error },
     #[error("migration {name} is not the one that was applied to this database: was it changed since?")]
@@ -50,21 +53,18 @@ impl From<sqlx::Error> for OpenError {
 pub(super) enum Connections {
     Sqlite {
         readers: Readers,
-        writer: AnyConnection,
-        reconnect: Reconnect,
+        writer: Reconnect,
     },
     /// For questions and changes alike.
     Postgres(AnyPool),
 }
 
-/// Opens the writer's connection anew, should it break.
-pub(super) struct Reconnect(Box<AnyConnectOptions>);
+/// Opens the writer's connection, and anew, should it break.
+pub(super) struct Reconnect(PathBuf);
 
 impl Reconnect {
-    pub(super) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
-        let mut connection = self.0.connect().await?;
-        sqlx::raw_sql(SQLITE_WRITER).execute(&mut connection).await?;
-        Ok(connection)
+    pub(super) fn connect(&self) -> Result<Sqlite, Error> {
+        Sqlite::open(&self.0, SQLITE_WRITER)
     }
 }
 
@@ -107,11 +107,12 @@ async fn sqlite(url: &str, connections: u32) -> Result<Connections, OpenError> {
         Some(_) => format!("{url}&mode=rwc"),
     };
     let options = quiet(&with_mode)?;
-    let reconnect = Reconnect(Box::new(options.clone()));
-    let mut writer = reconnect.connect().await?;
-    migrate(&mut writer, Backend::Sqlite).await?;
+    let mut migrating = options.connect().await?;
+    sqlx::raw_sql(SQLITE_WRITER).execute(&mut migrating).await?;
+    migrate(&mut migrating, Backend::Sqlite).await?;
+    migrating.close().await?;
     let readers = Readers::new(options, usize::try_from(connections).unwrap_or(1).max(1));
-    Ok(Connections::Sqlite { readers, writer, reconnect })
+    Ok(Connections::Sqlite { readers, writer: Reconnect(path) })
 }
 
 async fn postgres(url: &str, connections: u32) -> Result<Connections, OpenError> {

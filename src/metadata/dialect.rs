@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use sqlx::any::AnyArguments;
@@ -30,12 +31,13 @@ impl Backend {
 /// - `VIA(i)` behind a table's name is the index to use, for SQLite's planner, which
 ///   knows nothing of what is in the tables.
 ///
-/// SQLite runs all statements in one hop to its thread, which costs more than
-/// most of them; PostgreSQL gets them one by one, each with its own parameters.
+/// A reader of SQLite runs all statements in one hop to its thread, which costs
+/// more than most of them. Its writer, which has no hop, gets them one by one, and
+/// so does PostgreSQL, each with its own parameters.
 pub(super) struct Sql {
     statements: &'static [&'static str],
     sqlite: OnceLock<&'static str>,
-    sqlite_saving: OnceLock<&'static str>,
+    sqlite_statements: OnceLock<Vec<&'static str>>,
     postgres: OnceLock<Vec<Statement>>,
 }
 
@@ -47,30 +49,32 @@ pub(super) struct Statement {
 
 impl Sql {
     pub(super) const fn new(statements: &'static [&'static str]) -> Self {
-        Self { statements, sqlite: OnceLock::new(), sqlite_saving: OnceLock::new(), postgres: OnceLock::new() }
+        Self { statements, sqlite: OnceLock::new(), sqlite_statements: OnceLock::new(), postgres: OnceLock::new() }
     }
 
     /// All statements as one text.
     pub(super) fn sqlite(&self) -> &'static str {
         self.sqlite.get_or_init(|| {
-            let text = self.statements.join(";\n").replace("EACH(", "json_each(");
+            let text = self.statements.join(SEPARATOR).replace("EACH(", "json_each(").replace('$', "?");
             // Once for each text in the source: what is leaked is bounded by it.
             let text = mark(&mark(&text, "FOR_UPDATE(", None), "FOR_SHARE(", None);
             String::leak(mark(&text, "VIA(", Some("INDEXED BY ")))
         })
     }
 
-    /// The same behind a new savepoint, which takes the place of the last one.
-    pub(super) fn sqlite_saving(&self) -> &'static str {
-        self.sqlite_saving
-            .get_or_init(|| String::leak(format!("RELEASE change;\nSAVEPOINT change;\n{}", self.sqlite())))
+    /// The same one by one.
+    pub(super) fn sqlite_statements(&self) -> &[&'static str] {
+        self.sqlite_statements.get_or_init(|| self.sqlite().split(SEPARATOR).collect())
     }
 
-    /// The statements one by one.
+    /// The statements one by one, as PostgreSQL wants them.
     pub(super) fn postgres(&self) -> &[Statement] {
         self.postgres.get_or_init(|| self.statements.iter().map(|statement| for_postgres(statement)).collect())
     }
 }
+
+/// What stands between two statements, and in none.
+const SEPARATOR: &str = ";\n";
 
 /// Puts these words and what is marked in the marker's place, or nothing.
 fn mark(statement: &str, marker: &str, words: Option<&str>) -> String {
@@ -175,7 +179,12 @@ impl<'a> From<&'a [u8]> for Arg<'a> {
     }
 }
 
-/// All of them, for SQLite.
+/// PostgreSQL has no text with a NUL in it, and nothing that is kept needs one.
+pub(super) fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
+
+/// All of them, for a reader of SQLite.
 pub(super) fn arguments(args: &[Arg<'_>]) -> Result<AnyArguments, sqlx::Error> {
     bind(args.iter())
 }
@@ -198,9 +207,7 @@ fn bind<'a, 'b: 'a>(args: impl Iterator<Item = &'a Arg<'b>>) -> Result<AnyArgume
     for arg in args {
         match *arg {
             Arg::Int(value) => add(&mut all, value)?,
-            // PostgreSQL has no text with a NUL in it, and nothing that is kept needs one.
-            Arg::Text(Some(text)) if text.contains('\0') => add(&mut all, text.replace('\0', "\u{fffd}"))?,
-            Arg::Text(value) => add(&mut all, value)?,
+            Arg::Text(value) => add(&mut all, value.map(without_nul).as_deref())?,
             Arg::Bytes(value) => add(&mut all, value)?,
         }
     }
@@ -214,7 +221,11 @@ mod tests {
     #[test]
     fn each_database_gets_its_own_words_and_numbers() {
         let sql = Sql::new(&["SELECT $3, $1 FROM EACH($3) e FOR_UPDATE(e)", "UPDATE E VIA(i) SET a = $2"]);
-        assert_eq!(sql.sqlite(), "SELECT $3, $1 FROM json_each($3) e ;\nUPDATE E INDEXED BY i SET a = $2");
+        assert_eq!(sql.sqlite(), "SELECT ?3, ?1 FROM json_each(?3) e ;\nUPDATE E INDEXED BY i SET a = ?2");
+        assert_eq!(
+            sql.sqlite_statements(),
+            sql.sqlite().lines().map(|line| line.trim_end_matches(';')).collect::<Vec<_>>()
+        );
         let [first, second] = sql.postgres() else { panic!("two statements") };
         assert_eq!(
             first.text,

@@ -1,5 +1,8 @@
 use std::sync::Arc;
 
+/// What happened, as whoever talks to the database says it.
+type Source = Arc<dyn std::error::Error + Send + Sync>;
+
 /// Why the database did not do what it was asked. A variant says what the
 /// caller can do about it; the source says what happened.
 ///
@@ -8,21 +11,21 @@ use std::sync::Arc;
 pub enum Error {
     /// Nothing was changed; later it may work: the database is away or busy.
     #[error("the database is not available")]
-    Unavailable(#[source] Arc<sqlx::Error>),
+    Unavailable(#[source] Source),
     /// Nothing was changed: the database's disk is full.
     #[error("the database has no space left")]
-    Full(#[source] Arc<sqlx::Error>),
+    Full(#[source] Source),
     /// The commit was sent and no answer came: the change may be there or not.
     /// No file that it may name may be removed.
     #[error("whether the database made the change is unknown")]
-    OutcomeUnknown(#[source] Arc<sqlx::Error>),
+    OutcomeUnknown(#[source] Source),
     /// Nothing was changed: a race was lost again and again.
     #[error("too many changes to the same rows at once")]
-    Contended(#[source] Arc<sqlx::Error>),
+    Contended(#[source] Source),
     /// Nothing was changed: what was asked for contradicts what is there, such
     /// as a commit of an object that a sweep has claimed.
     #[error("the change contradicts what is there")]
-    Conflict(#[source] Arc<sqlx::Error>),
+    Conflict(#[source] Source),
     /// Nothing was changed: judged again inside the transaction, the caller may not.
     #[error("not allowed, judged by what is there now")]
     Denied,
@@ -34,7 +37,7 @@ pub enum Error {
     Closed,
     /// A fault of ours, such as a statement that the database does not take.
     #[error("the database refused a statement")]
-    Sql(#[source] Arc<sqlx::Error>),
+    Sql(#[source] Source),
 }
 
 /// What a change that rolls back says: a failure of the database, or a refusal
@@ -79,8 +82,8 @@ impl Error {
 
     /// What a failed COMMIT means: a full disk leaves nothing behind, and a
     /// refusal is an answer; after anything else the change may be there.
-    pub(super) fn of_commit(error: sqlx::Error) -> Self {
-        match Self::from(error) {
+    pub(super) fn of_commit(error: impl Into<Self>) -> Self {
+        match error.into() {
             Self::Unavailable(source) => Self::OutcomeUnknown(source),
             other => other,
         }
@@ -103,8 +106,15 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|error| error.extended_code.to_string());
+        kind_of_code(&code.unwrap_or_default())(Arc::new(error))
+    }
+}
+
 /// SQLSTATE of PostgreSQL (five characters) or (extended) result code of SQLite (a number).
-fn kind_of_code(code: &str) -> fn(Arc<sqlx::Error>) -> Error {
+fn kind_of_code(code: &str) -> fn(Source) -> Error {
     if code.len() == 5 {
         return match code {
             "40001" | "40P01" | "23503" => Error::Contended,

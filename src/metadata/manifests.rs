@@ -1,14 +1,12 @@
-use bytes::Bytes;
-use sqlx::any::AnyRow;
-
 use super::audit::{AuditAction, audit};
 use super::cache::News;
 use super::dialect::{Arg, Backend, Sql};
 use super::error::Refusal;
 use super::pagination::json_rows;
-use super::transaction::{Columns, Tx};
+use super::transaction::{Columns, Row, Tx};
 use super::{Error, Metadata, Origin, PushTarget, RepositoryId, Timestamp, push, referrers, tags};
 use crate::domain::{Digest, Manifest, Reference, ReferenceKind, Tag};
+use bytes::Bytes;
 
 /// A manifest that is to be stored.
 #[derive(Debug, Clone)]
@@ -244,7 +242,7 @@ async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest, origi
         AuditAction::TagMove.as_str().into(),
     ];
     let may_wait = new.sparse || new.manifest.references.iter().any(|named| named.kind == ReferenceKind::ForeignBlob);
-    if may_wait && tx.backend == Backend::Postgres {
+    if may_wait && tx.backend() == Backend::Postgres {
         // What waits for a blob must not miss one that comes at this moment.
         tx.run(&LOCK_OUT_BLOBS, &args[..1]).await?;
     }
@@ -270,7 +268,7 @@ async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest, origi
 }
 
 /// Those of the absent that ought to be there: all but layers that are left elsewhere (R-MPT-12).
-fn missing(absent: &[AnyRow]) -> Result<Vec<Digest>, Error> {
+fn missing(absent: &[Row]) -> Result<Vec<Digest>, Error> {
     let mut missing = Vec::new();
     for row in absent {
         if row.text(1)? != ReferenceKind::ForeignBlob.word() {

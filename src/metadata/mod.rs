@@ -43,6 +43,7 @@ mod readers;
 mod referrers;
 mod repositories;
 mod settings;
+mod sqlite;
 mod sweep;
 mod tags;
 mod tokens;

@@ -1,11 +1,9 @@
-use sqlx::any::AnyRow;
-
 use super::audit::{AuditAction, audit};
 use super::cache::News;
 use super::dialect::{Arg, Sql};
 use super::error::Refusal;
 use super::pagination::limit;
-use super::transaction::{Columns, Tx};
+use super::transaction::{Columns, Row, Tx};
 use super::{Error, Metadata, Origin, Timestamp, UserId};
 use crate::domain::{Namespace, Role, Username, Visibility};
 
@@ -69,7 +67,7 @@ static OWN: Sql = Sql::new(&["INSERT INTO members (namespace, account, name, rol
      ON CONFLICT (namespace, account) DO UPDATE SET role = 'owner'"]);
 static SET_DEFAULT: Sql = Sql::new(&["UPDATE namespaces SET default_visibility = $2 WHERE name = $1 RETURNING name"]);
 
-fn record(row: &AnyRow) -> Result<NamespaceRecord, Error> {
+fn record(row: &Row) -> Result<NamespaceRecord, Error> {
     Ok(NamespaceRecord {
         name: row.parse(0, "namespace")?,
         owner: row.maybe_parse(1, "username")?,

@@ -1,12 +1,12 @@
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sqlx::AnyPool;
-use sqlx::any::AnyRow;
-use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
 
 use super::cache::Caches;
 use super::change::{Change, Job, Writer, transact};
@@ -14,7 +14,7 @@ use super::connect::{Connections, OpenError, connect};
 use super::dialect::{Arg, Backend, Sql};
 use super::error::{Error, Refusal};
 use super::readers::Readers;
-use super::transaction::{Tx, run};
+use super::transaction::{Row, Tx, run};
 
 /// Where the metadata is and how it is kept.
 #[derive(Clone)]
@@ -84,7 +84,7 @@ enum Database {
     Sqlite {
         readers: Readers,
         /// To the writer, until the metadata is closed.
-        jobs: RwLock<Option<mpsc::Sender<Box<dyn Job>>>>,
+        jobs: RwLock<Option<Sender<Box<dyn Job>>>>,
         writer: Mutex<Option<JoinHandle<()>>>,
     },
     Postgres(AnyPool),
@@ -105,9 +105,10 @@ impl Metadata {
         };
         let caches = Arc::new(Caches::new(backend, options.staleness, options.manifest_cache));
         let database = match connections {
-            Connections::Sqlite { readers, writer, reconnect } => {
-                let (writer, jobs) = Writer::new(writer, reconnect, Arc::clone(&caches), options.poll);
-                let writer = Mutex::new(Some(tokio::spawn(writer.serve())));
+            Connections::Sqlite { readers, writer } => {
+                let (writer, jobs) = Writer::new(writer, Arc::clone(&caches), options.poll)?;
+                let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(|| writer.serve());
+                let writer = Mutex::new(Some(thread.map_err(OpenError::Thread)?));
                 Database::Sqlite { readers, jobs: RwLock::new(Some(jobs)), writer }
             }
             Connections::Postgres(pool) => Database::Postgres(pool),
@@ -133,10 +134,10 @@ impl Metadata {
         match &self.core.database {
             Database::Sqlite { readers, jobs, writer } => {
                 drop(jobs.write().unwrap_or_else(PoisonError::into_inner).take());
-                if let Some(writer) = writer.lock().await.take()
-                    && let Err(error) = writer.await
-                {
-                    tracing::error!(%error, "the writer did not end well");
+                let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let ended = tokio::task::spawn_blocking(|| writer.map(JoinHandle::join)).await;
+                if !matches!(ended, Ok(None | Some(Ok(())))) {
+                    tracing::error!("the writer did not end well");
                 }
                 readers.close().await;
             }
@@ -145,7 +146,7 @@ impl Metadata {
     }
 
     /// Asks the database.
-    pub(super) async fn read(&self, op: &'static str, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<AnyRow>, Error> {
+    pub(super) async fn read(&self, op: &'static str, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         let began = Instant::now();
         let rows = self.core.read(sql, args).await;
         self.core.measure(op, began);
@@ -153,12 +154,7 @@ impl Metadata {
     }
 
     /// Asks the database for at most one row.
-    pub(super) async fn read_one(
-        &self,
-        op: &'static str,
-        sql: &Sql,
-        args: &[Arg<'_>],
-    ) -> Result<Option<AnyRow>, Error> {
+    pub(super) async fn read_one(&self, op: &'static str, sql: &Sql, args: &[Arg<'_>]) -> Result<Option<Row>, Error> {
         Ok(self.read(op, sql, args).await?.into_iter().next())
     }
 
@@ -187,7 +183,7 @@ impl Metadata {
 }
 
 impl Core {
-    async fn read(&self, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<AnyRow>, Error> {
+    async fn read(&self, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         match &self.database {
             Database::Sqlite { readers, .. } => readers.run(sql, args).await,
             Database::Postgres(pool) => {
@@ -216,7 +212,7 @@ impl Core {
 }
 
 /// Hands a change to the writer and waits until it is committed.
-async fn queue<A, T, E, F>(jobs: &RwLock<Option<mpsc::Sender<Box<dyn Job>>>>, args: A, change: F) -> Result<T, E>
+async fn queue<A, T, E, F>(jobs: &RwLock<Option<Sender<Box<dyn Job>>>>, args: A, change: F) -> Result<T, E>
 where
     A: Send + Sync + 'static,
     T: Send + 'static,
@@ -225,6 +221,6 @@ where
 {
     let jobs = jobs.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::Closed)?;
     let (job, answer) = Change::new(args, change);
-    jobs.send(Box::new(job)).await.map_err(|_| Error::Closed)?;
+    jobs.send(Box::new(job)).map_err(|_| Error::Closed)?;
     answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
 }

@@ -1,6 +1,6 @@
 use std::sync::{Mutex, PoisonError};
 
-use sqlx::any::{AnyConnectOptions, AnyRow};
+use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection};
 use tokio::sync::Semaphore;
 use tokio::time;
@@ -8,7 +8,7 @@ use tokio::time;
 use super::Error;
 use super::connect::{PATIENCE, SQLITE_READER};
 use super::dialect::{Arg, Backend, Sql};
-use super::transaction::run;
+use super::transaction::{Row, run};
 
 /// SQLite's connections that only read. A pool that looks after servers that
 /// come and go costs as much as a question itself; a file needs none of that.
@@ -32,7 +32,7 @@ impl Readers {
     }
 
     /// Asks a question.
-    pub(super) async fn run(&self, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<AnyRow>, Error> {
+    pub(super) async fn run(&self, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         let _permit = match self.permits.try_acquire() {
             Ok(permit) => permit,
             Err(_) => time::timeout(PATIENCE, self.permits.acquire())

@@ -1,10 +1,8 @@
-use sqlx::any::AnyRow;
-
 use super::audit::{AuditAction, audit};
 use super::cache::News;
 use super::dialect::{Arg, Sql};
 use super::pagination::limit;
-use super::transaction::{Columns, Tx};
+use super::transaction::{Columns, Row, Tx};
 use super::users::UserId;
 use super::{Actor, Error, Metadata, Origin, Timestamp};
 use crate::domain::{Namespace, RepositoryName, Role, Username, Visibility};
@@ -83,7 +81,7 @@ fn facts_args(repository: &RepositoryName, asker: Asker) -> [Arg<'_>; 3] {
     [repository.as_str().into(), repository.namespace_str().into(), asker.user().into()]
 }
 
-fn read_facts(row: Option<&AnyRow>) -> Result<Facts, Error> {
+fn read_facts(row: Option<&Row>) -> Result<Facts, Error> {
     let Some(row) = row else {
         return Ok(Facts { repository: None, claimed: false, role: None, default_visibility: None });
     };
@@ -135,7 +133,7 @@ static DELETE: Sql = Sql::new(&[
     "DELETE FROM repositories WHERE id = $1 RETURNING name",
 ]);
 
-fn record(row: &AnyRow) -> Result<RepositoryRecord, Error> {
+fn record(row: &Row) -> Result<RepositoryRecord, Error> {
     Ok(RepositoryRecord {
         id: RepositoryId(row.int(0)?),
         name: row.parse(1, "repository name")?,

@@ -1,14 +1,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use sqlx::any::AnyRow;
-
 use super::audit::{AuditAction, audit};
 use super::cache::News;
 use super::dialect::{Arg, Sql};
 use super::error::Refusal;
 use super::pagination::limit;
-use super::transaction::{Columns, Tx, parse};
+use super::transaction::{Columns, Row, Tx, parse};
 use super::{Error, Metadata, Origin, Timestamp, UserId};
 use crate::domain::{Grant, Namespace};
 
@@ -161,7 +159,7 @@ static TOUCH: Sql = Sql::new(&["UPDATE access_tokens SET last_used_at = $2
 static DELETE_EXPIRED: Sql = Sql::new(&["DELETE FROM access_tokens WHERE id IN
      (SELECT id FROM access_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)"]);
 
-fn token(row: &AnyRow) -> Result<AccessToken, Error> {
+fn token(row: &Row) -> Result<AccessToken, Error> {
     let kind = row.text(1)?;
     let corrupt = |wanted, text: &str| Error::Corrupt { wanted, text: text.into() };
     let owner = match (row.maybe_int(3)?, row.maybe_parse(4, "namespace")?) {

@@ -1,12 +1,14 @@
 use futures_util::TryStreamExt;
+use rusqlite::types::Value;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Either, Executor, Row};
+use sqlx::{AnyConnection, Either, Executor, Row as _};
 use std::str::FromStr;
 use uuid::Uuid;
 
 use super::cache::{Caches, News};
 use super::dialect::{Arg, Backend, Sql, arguments};
 use super::repositories::{Asker, Facts};
+use super::sqlite::Sqlite;
 use super::{Error, Timestamp};
 use crate::domain::RepositoryName;
 
@@ -15,13 +17,18 @@ use crate::domain::RepositoryName;
 /// On SQLite it may be one of several in the same database transaction, each in
 /// a savepoint of its own; a change cannot tell.
 pub(super) struct Tx<'c> {
-    connection: &'c mut AnyConnection,
-    pub(super) backend: Backend,
+    connection: Connection<'c>,
     /// One time for the whole change.
     pub(super) now: Timestamp,
     caches: Option<&'c Caches>,
     news: Vec<News>,
     savepoint: Savepoint,
+}
+
+/// What a transaction is under way on.
+pub(super) enum Connection<'c> {
+    Sqlite(&'c mut Sqlite),
+    Postgres(&'c mut AnyConnection),
 }
 
 /// Whether a change can be undone alone.
@@ -32,10 +39,21 @@ pub(super) enum Savepoint {
     Set,
 }
 
+/// Takes the place of the last savepoint.
+static SAVE: Sql = Sql::new(&["RELEASE change", "SAVEPOINT change"]);
+
+/// A row, as the connection gave it.
+pub(super) enum Row {
+    /// By a connection of sqlx.
+    Any(AnyRow),
+    /// By the one that writes to SQLite.
+    Sqlite(Vec<Value>),
+}
+
 /// What the database said to a statement, or to several.
 #[derive(Default)]
 pub(super) struct Answer {
-    pub(super) rows: Vec<AnyRow>,
+    pub(super) rows: Vec<Row>,
     /// Rows changed by the last statement.
     pub(super) affected: u64,
 }
@@ -43,27 +61,34 @@ pub(super) struct Answer {
 impl<'c> Tx<'c> {
     /// `caches` are those that hold the truth for this transaction, if any do.
     pub(super) fn new(
-        connection: &'c mut AnyConnection,
-        backend: Backend,
+        connection: Connection<'c>,
         now: Timestamp,
         caches: Option<&'c Caches>,
         savepoint: Savepoint,
     ) -> Self {
-        Self { connection, backend, now, caches, news: Vec::new(), savepoint }
+        Self { connection, now, caches, news: Vec::new(), savepoint }
+    }
+
+    /// Which database it is.
+    pub(super) fn backend(&self) -> Backend {
+        match &self.connection {
+            Connection::Sqlite(_) => Backend::Sqlite,
+            Connection::Postgres(_) => Backend::Postgres,
+        }
     }
 
     /// Runs statements that change something.
     pub(super) async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<Answer, Error> {
-        if self.savepoint == Savepoint::Due {
-            self.savepoint = Savepoint::Set;
-            #[cfg(test)]
-            super::tests::plans::check(self.connection, sql).await;
-            let mut answer = Answer::default();
-            let query = sqlx::query_with(sql.sqlite_saving(), arguments(args)?);
-            collect(self.connection, query, &mut answer).await?;
-            return Ok(answer);
+        match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                if self.savepoint == Savepoint::Due {
+                    connection.run(&SAVE, &[])?;
+                    self.savepoint = Savepoint::Set;
+                }
+                connection.run(sql, args)
+            }
+            Connection::Postgres(connection) => run(connection, Backend::Postgres, sql, args).await,
         }
-        run(self.connection, self.backend, sql, args).await
     }
 
     /// Whether there is something to go back to.
@@ -72,12 +97,12 @@ impl<'c> Tx<'c> {
     }
 
     /// All rows.
-    pub(super) async fn all(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<AnyRow>, Error> {
+    pub(super) async fn all(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         Ok(self.run(sql, args).await?.rows)
     }
 
     /// The first row, if there is one.
-    pub(super) async fn one(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<Option<AnyRow>, Error> {
+    pub(super) async fn one(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<Option<Row>, Error> {
         Ok(self.all(sql, args).await?.into_iter().next())
     }
 
@@ -108,7 +133,7 @@ pub(super) async fn run(
     match backend {
         Backend::Sqlite => {
             #[cfg(test)]
-            super::tests::plans::check(connection, sql).await;
+            super::tests::plans::check_on(connection, sql).await;
             let query = sqlx::query_with(sql.sqlite(), arguments(args)?);
             collect(connection, query, &mut answer).await?;
         }
@@ -131,7 +156,7 @@ async fn collect(
     while let Some(step) = stream.try_next().await? {
         match step {
             Either::Left(done) => answer.affected = done.rows_affected(),
-            Either::Right(row) => answer.rows.push(row),
+            Either::Right(row) => answer.rows.push(Row::Any(row)),
         }
     }
     Ok(())
@@ -181,24 +206,48 @@ pub(super) fn parse<T: FromStr>(text: &str, wanted: &'static str) -> Result<T, E
     text.parse().map_err(|_| Error::Corrupt { wanted, text: text.into() })
 }
 
-impl Columns for AnyRow {
+impl Columns for Row {
     fn int(&self, column: usize) -> Result<i64, Error> {
-        Ok(self.try_get(column)?)
+        self.maybe_int(column)?.ok_or_else(|| mistyped(column))
     }
 
     fn maybe_int(&self, column: usize) -> Result<Option<i64>, Error> {
-        Ok(self.try_get(column)?)
+        match self {
+            Self::Any(row) => Ok(row.try_get(column)?),
+            Self::Sqlite(values) => match values.get(column) {
+                Some(Value::Integer(value)) => Ok(Some(*value)),
+                Some(Value::Null) => Ok(None),
+                _ => Err(mistyped(column)),
+            },
+        }
     }
 
     fn text(&self, column: usize) -> Result<&str, Error> {
-        Ok(self.try_get(column)?)
+        self.maybe_text(column)?.ok_or_else(|| mistyped(column))
     }
 
     fn maybe_text(&self, column: usize) -> Result<Option<&str>, Error> {
-        Ok(self.try_get(column)?)
+        match self {
+            Self::Any(row) => Ok(row.try_get(column)?),
+            Self::Sqlite(values) => match values.get(column) {
+                Some(Value::Text(value)) => Ok(Some(value)),
+                Some(Value::Null) => Ok(None),
+                _ => Err(mistyped(column)),
+            },
+        }
     }
 
     fn bytes(&self, column: usize) -> Result<&[u8], Error> {
-        Ok(self.try_get(column)?)
+        match self {
+            Self::Any(row) => Ok(row.try_get(column)?),
+            Self::Sqlite(values) => match values.get(column) {
+                Some(Value::Blob(value)) => Ok(value),
+                _ => Err(mistyped(column)),
+            },
+        }
     }
+}
+
+fn mistyped(column: usize) -> Error {
+    sqlx::Error::Decode(format!("column {column} is of another type").into()).into()
 }

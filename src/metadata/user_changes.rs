@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::dialect::Sql;
 use super::error::Refusal;
-use super::transaction::{Columns, Tx};
+use super::transaction::{Columns, Row, Tx};
 use super::users::{self, Account, UserId, UserRecord};
 use super::{Error, Metadata, Origin};
 use crate::domain::Username;
@@ -110,7 +110,7 @@ async fn apply(
 /// Refuses what takes the last active admin away.
 async fn keep_an_admin(tx: &mut Tx<'_>, user: UserId) -> Result<(), ChangeUserError> {
     let admins = tx.all(&ACTIVE_ADMINS, &[]).await?;
-    let is_one = |row: &sqlx::any::AnyRow| row.int(0).map(|id| id == user.0);
+    let is_one = |row: &Row| row.int(0).map(|id| id == user.0);
     match admins.as_slice() {
         [only] if is_one(only)? => Err(ChangeUserError::LastAdmin),
         _ => Ok(()),

@@ -1,6 +1,5 @@
 use std::fmt;
 
-use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::audit::{AuditAction, audit};
@@ -8,7 +7,7 @@ use super::cache::News;
 use super::dialect::Sql;
 use super::error::Refusal;
 use super::pagination::limit;
-use super::transaction::{Columns, Tx};
+use super::transaction::{Columns, Row, Tx};
 use super::{Error, Metadata, Origin, Timestamp};
 use crate::domain::Username;
 
@@ -140,7 +139,7 @@ static DELETE: Sql = Sql::new(&[
     "DELETE FROM users WHERE id = $1 RETURNING name",
 ]);
 
-pub(super) fn account(row: &AnyRow) -> Result<Account, Error> {
+pub(super) fn account(row: &Row) -> Result<Account, Error> {
     Ok(Account {
         id: UserId(row.int(0)?),
         name: row.parse(1, "username")?,
@@ -150,7 +149,7 @@ pub(super) fn account(row: &AnyRow) -> Result<Account, Error> {
     })
 }
 
-pub(super) fn record(row: &AnyRow) -> Result<UserRecord, Error> {
+pub(super) fn record(row: &Row) -> Result<UserRecord, Error> {
     Ok(UserRecord { account: account(row)?, created_at: row.time(5)?, changed_at: row.time(6)? })
 }
 
