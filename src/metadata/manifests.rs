@@ -17,7 +17,7 @@ pub struct NewManifest {
     pub bytes: Bytes,
     /// What was read of them.
     pub manifest: Manifest,
-    /// The tags that are to point to it.
+    /// The tags that are to point to it, each once.
     pub tags: Vec<Tag>,
     /// Whether what it names may be missing (a setting, off by default).
     pub sparse: bool,

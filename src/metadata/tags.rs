@@ -90,9 +90,9 @@ impl TagPage {
 static PAGE: Sql = Sql::new(&["SELECT string_agg(t.name, ' ') FROM
      (SELECT name FROM tags WHERE repository = $1 AND name > $2 ORDER BY name LIMIT $3) t"]);
 // A manifest's tags point to it, as part of the statements that store it, whose parameters these
-// are. First those that are new, so that every one is there and can be locked; then it is written
-// down which of them move; then they move. Should the manifest go meanwhile, its number is 0 to
-// them: the key says no, and the race is lost.
+// are. First those that are new; the others, which an update of nothing locks, so that each one stays
+// until the end; then it is written down which of them move; then they move. Should the manifest go
+// meanwhile, its number is 0 to them: the key says no, and the race is lost.
 macro_rules! number {
     () => {
         "COALESCE((SELECT m.id FROM manifests m WHERE m.repository = $1 AND m.digest = $2), 0)"
@@ -101,7 +101,8 @@ macro_rules! number {
 pub(super) const INSERT_NEW: &str = concat!(
     "INSERT INTO tags (repository, name, manifest, digest, moved_at) SELECT $1, e.value ->> 0, ",
     number!(),
-    ", $2, $6 FROM EACH($9) e WHERE true ORDER BY e.value ->> 0 ON CONFLICT (repository, name) DO NOTHING"
+    ", $2, $6 FROM EACH($9) e WHERE true ORDER BY e.value ->> 0
+     ON CONFLICT (repository, name) DO UPDATE SET moved_at = tags.moved_at WHERE false"
 );
 pub(super) const LOG_MOVES: &str = "INSERT INTO audit_log
      (at, actor, address, request, action, target, detail, outcome)

@@ -141,6 +141,38 @@ fn a_moved_tag_is_seen_at_once_and_never_missing() {
     });
 }
 
+/// A tag moves while the manifest it named goes, as where the old is pruned once the new is pushed.
+#[test]
+fn a_tag_that_moves_while_its_old_manifest_goes_is_there() {
+    on_each(|metadata| async move {
+        let alice = user(&metadata, "alice").await;
+        let target = push_by(&alice, "alice/app");
+        let config = push_blob(&metadata, &target, b"config").await;
+        let mut old = image(&config, &[], "").tagged(&["latest"]);
+        metadata.put_manifest(target.clone(), old.clone()).await.unwrap();
+        let id = id_of(&metadata, "alice/app").await;
+        for n in 0..200 {
+            let new = image(&config, &[], &format!(r#","n":{n}"#)).tagged(&["latest"]);
+            let put = tokio::spawn({
+                let (metadata, target, new) = (Arc::clone(&metadata), target.clone(), new.clone());
+                async move { metadata.put_manifest(target, new).await }
+            });
+            let delete = tokio::spawn({
+                let (metadata, old) = (Arc::clone(&metadata), old.digest.clone());
+                async move {
+                    tokio::time::sleep(Duration::from_micros(n % 20 * 100)).await;
+                    metadata.delete_manifest(id, old, origin()).await
+                }
+            });
+            put.await.unwrap().unwrap();
+            assert!(delete.await.unwrap().unwrap());
+            let seen = metadata.manifest(id, &by_tag("latest")).await.unwrap();
+            assert_eq!(seen.map(|manifest| manifest.digest), Some(new.digest.clone()), "round {n}");
+            old = new;
+        }
+    });
+}
+
 /// A blob is deleted while manifests come to name it: it is there if one does.
 #[test]
 fn a_manifest_and_the_deletion_of_its_blob_never_both_win() {
