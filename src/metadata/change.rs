@@ -122,13 +122,13 @@ static ROLLBACK: Sql = Sql::new(&["ROLLBACK"]);
 impl Writer {
     /// `poll` is how long it waits for a change before it looks for what other processes wrote.
     pub(super) fn new(
+        connection: Sqlite,
         reconnect: Reconnect,
         caches: Arc<Caches>,
         poll: Duration,
-    ) -> Result<(Self, Sender<Box<dyn Job>>), Error> {
-        let connection = Some(reconnect.connect()?);
+    ) -> (Self, Sender<Box<dyn Job>>) {
         let (sender, jobs) = channel();
-        Ok((Self { connection, reconnect, jobs, caches, poll, data_version: 0 }, sender))
+        (Self { connection: Some(connection), reconnect, jobs, caches, poll, data_version: 0 }, sender)
     }
 
     /// Writes until nobody can ask any more.

@@ -32,7 +32,7 @@ pub enum OpenError {
     #[error("the database {} cannot be created or written", .path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("the database cannot be reached")]
-    Connect(#[source] sqlx::Error),
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the thread that writes to the database cannot be started")]
     Thread(#[source] io::Error),
     #[error("migration {name} failed; nothing was changed")]
@@ -45,25 +45,27 @@ pub enum OpenError {
 
 impl From<sqlx::Error> for OpenError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Connect(error)
+        Self::Connect(Box::new(error))
     }
 }
 
 /// Everything that leads to the database.
+#[expect(clippy::large_enum_variant, reason = "there is one, for a moment, at start")]
 pub(super) enum Connections {
     Sqlite {
         readers: Readers,
-        writer: Reconnect,
+        writer: Sqlite,
+        reconnect: Reconnect,
     },
     /// For questions and changes alike.
     Postgres(AnyPool),
 }
 
-/// Opens the writer's connection, and anew, should it break.
+/// Opens the writer's connection, and anew should it break.
 pub(super) struct Reconnect(PathBuf);
 
 impl Reconnect {
-    pub(super) fn connect(&self) -> Result<Sqlite, Error> {
+    pub(super) fn connect(&self) -> Result<Sqlite, rusqlite::Error> {
         Sqlite::open(&self.0, SQLITE_WRITER)
     }
 }
@@ -107,12 +109,15 @@ async fn sqlite(url: &str, connections: u32) -> Result<Connections, OpenError> {
         Some(_) => format!("{url}&mode=rwc"),
     };
     let options = quiet(&with_mode)?;
+    let reconnect = Reconnect(path);
+    // Open before the other closes, which would take the log and its index along: a full disk has no room for new ones.
+    let writer = reconnect.connect().map_err(|error| OpenError::Connect(Box::new(error)))?;
     let mut migrating = options.connect().await?;
     sqlx::raw_sql(SQLITE_WRITER).execute(&mut migrating).await?;
     migrate(&mut migrating, Backend::Sqlite).await?;
     migrating.close().await?;
     let readers = Readers::new(options, usize::try_from(connections).unwrap_or(1).max(1));
-    Ok(Connections::Sqlite { readers, writer: Reconnect(path) })
+    Ok(Connections::Sqlite { readers, writer, reconnect })
 }
 
 async fn postgres(url: &str, connections: u32) -> Result<Connections, OpenError> {

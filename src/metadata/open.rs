@@ -105,8 +105,8 @@ impl Metadata {
         };
         let caches = Arc::new(Caches::new(backend, options.staleness, options.manifest_cache));
         let database = match connections {
-            Connections::Sqlite { readers, writer } => {
-                let (writer, jobs) = Writer::new(writer, Arc::clone(&caches), options.poll)?;
+            Connections::Sqlite { readers, writer, reconnect } => {
+                let (writer, jobs) = Writer::new(writer, reconnect, Arc::clone(&caches), options.poll);
                 let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(|| writer.serve());
                 let writer = Mutex::new(Some(thread.map_err(OpenError::Thread)?));
                 Database::Sqlite { readers, jobs: RwLock::new(Some(jobs)), writer }
@@ -133,13 +133,14 @@ impl Metadata {
     pub async fn close(&self) {
         match &self.core.database {
             Database::Sqlite { readers, jobs, writer } => {
+                // The writer goes last: whoever does says what stays of the log.
+                readers.close().await;
                 drop(jobs.write().unwrap_or_else(PoisonError::into_inner).take());
                 let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let ended = tokio::task::spawn_blocking(|| writer.map(JoinHandle::join)).await;
                 if !matches!(ended, Ok(None | Some(Ok(())))) {
                     tracing::error!("the writer did not end well");
                 }
-                readers.close().await;
             }
             Database::Postgres(pool) => pool.close().await,
         }

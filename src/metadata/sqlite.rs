@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection};
 
 use super::Error;
@@ -21,9 +22,10 @@ pub(super) struct Sqlite(Connection);
 
 impl Sqlite {
     /// Opens the database in this file, and sets this up for the connection.
-    pub(super) fn open(path: &Path, setup: &str) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, setup: &str) -> Result<Self, rusqlite::Error> {
         let connection = Connection::open(path)?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.execute_batch(setup)?;
         Ok(Self(connection))
     }
@@ -51,8 +53,11 @@ impl Sqlite {
         Ok(answer)
     }
 
-    /// Closes it, and says what was in the way.
+    /// Closes it, and says what was in the way. All is in the database's file then, if there is
+    /// room, but its log and the log's index stay, empty: without them it could not be opened,
+    /// not even to read, where somebody else has taken the last of the disk meanwhile.
     pub(super) fn close(self) -> Result<(), Error> {
+        let _ = self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         self.0.close().map_err(|(_, error)| error.into())
     }
 

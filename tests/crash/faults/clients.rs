@@ -26,12 +26,18 @@ struct Held {
 impl Held {
     fn by(registry: &mut Registry) -> Self {
         let process = format!("/proc/{}", registry.server.id());
-        let count = |what: &str| std::fs::read_dir(format!("{process}/{what}")).unwrap().count();
+        let entries = |what: &str| std::fs::read_dir(format!("{process}/{what}")).unwrap().map(Result::unwrap);
+        // Those of finished sessions wait to be used again, as many as there were at once.
+        let spare = |file: &std::fs::DirEntry| {
+            let uploads = registry.place.root.join("uploads");
+            let path = std::fs::read_link(file.path()).unwrap_or_default();
+            path.parent() == Some(&uploads) && path.extension().is_none()
+        };
         let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
         let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         Self {
-            files: count("fd"),
-            threads: count("task"),
+            files: entries("fd").filter(|file| !spare(file)).count(),
+            threads: entries("task").count(),
             memory: memory.trim().trim_end_matches(" kB").parse().unwrap(),
             // Without the one that asks.
             requests: registry.metric("registry_http_in_flight_requests") - 1.0,
