@@ -18,7 +18,7 @@ use crate::table::Row;
 use crate::{KIB, MIB, Result, Scale, memory, size};
 
 pub(crate) const TITLE: &str = "the machine";
-const CHUNK: usize = 256 * KIB;
+const CHUNK: usize = MIB;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
@@ -74,10 +74,12 @@ fn received(len: usize, path: &Path) -> Result<Cost> {
     let address = listener.local_addr()?;
     rustix::fs::sync();
     memory::touch(len);
-    let (mut hash, mut chunk) = (sha2::Sha256::new(), vec![0; MIB]);
+    let (mut hash, mut chunk) = (sha2::Sha256::new(), vec![0; CHUNK]);
+    let blob = &blob;
     let cost = thread::scope(|scope| {
-        let client = scope.spawn(|| send(&blob, &mut TcpStream::connect(address)?));
+        let mut client = TcpStream::connect(address)?;
         let (mut stream, _) = listener.accept()?;
+        let client = scope.spawn(move || send(blob, &mut client));
         let cost = cost(|| {
             let mut file = File::create(path)?;
             loop {

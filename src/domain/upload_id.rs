@@ -21,7 +21,7 @@ pub struct UploadIdError;
 impl UploadId {
     /// A fresh id that nobody can guess.
     pub fn random() -> Self {
-        // No context: a counter would take bits that nobody should know.
+        // No context: a counter would take bits that nobody should know. The clock is there for order alone.
         Self(Uuid::new_v7(Timestamp::now(NoContext)))
     }
 }

@@ -81,7 +81,7 @@ static UNLINK: Sql = Sql::new(&["DELETE FROM repository_blobs
      RETURNING (SELECT r.name FROM repositories r WHERE r.id = repository_blobs.repository)"]);
 
 fn read_blob(row: &Row, digest: &Digest) -> Result<Blob, Error> {
-    let object = ObjectName::new(digest, row.parse(0, "upload's id")?);
+    let object = ObjectName::new(digest, row.parse(0, "UUID")?);
     Ok(Blob { object, size: row.size(1)?, damaged: row.text(2)? != "good" })
 }
 

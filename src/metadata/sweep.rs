@@ -101,7 +101,7 @@ impl Metadata {
                 let until = next.as_ref().map_or(END, Digest::as_str);
                 let mut removed = Vec::new();
                 for row in tx.all(&SWEEP_BLOBS, &[after.into(), until.into()]).await? {
-                    removed.push(ObjectName::new(&row.parse(0, "digest")?, row.parse(1, "upload's id")?));
+                    removed.push(ObjectName::new(&row.parse(0, "digest")?, row.parse(1, "UUID")?));
                 }
                 Ok(Swept { removed, next })
             })
@@ -111,7 +111,7 @@ impl Metadata {
 
     /// Claims an object that no blob is known to be, before its file is
     /// unlinked: a commit that comes too late fails then. `false` if it is a
-    /// blob's, and its file must stay.
+    /// blob's, or of the upload that made one, and its file must stay.
     ///
     /// # Errors
     /// Those of the database; after any of them the file must stay.

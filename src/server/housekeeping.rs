@@ -1,4 +1,5 @@
-//! What is done on the side: sessions and tokens whose time is over go, and what was only counted is written down.
+//! What is done on the side: sessions and tokens whose time is over go, what was only counted is written down, and
+//! memory that lies free is given back.
 
 use std::time::{Duration, SystemTime};
 
