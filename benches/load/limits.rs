@@ -39,7 +39,10 @@ pub(crate) fn measure(directory: &Path, scale: &Scale) -> Result<Vec<Row>> {
         rows.push(Row::bytes(name, len, &stream(work, len, &directory.join("limits"))?));
     }
     let name = format!("receive, hash and write {name} in one loop, then fdatasync");
-    rows.push(Row::bytes(name, len, &received(len, &directory.join("limits"))?));
+    rows.push(Row::bytes(name, len, &received(1, len, directory)?));
+    let (streams, len) = (8, scale.medium());
+    let name = format!("the same in {streams} loops at once, {} each", size(len));
+    rows.push(Row::bytes(name, streams * len, &received(streams, len, directory)?));
     rows.push(Row::requests("create a file, write 4 KiB, fsync".to_owned(), &files(scale.count(500), directory)?));
     Ok(rows)
 }
@@ -66,16 +69,28 @@ fn stream(work: Work, len: usize, path: &Path) -> Result<Cost> {
     Ok(cost)
 }
 
-/// So many bytes from a client on loopback through the hash to the disk, in one thread:
-/// a push of nobody's protocol.
-fn received(len: usize, path: &Path) -> Result<Cost> {
-    let blob = Blob::new("limits", len);
+/// So many streams of so many bytes each from clients on loopback, each through the hash to the
+/// disk in a thread of its own: pushes of nobody's protocol.
+fn received(streams: usize, len: usize, directory: &Path) -> Result<Cost> {
+    let paths: Vec<_> = (0..streams).map(|nth| directory.join(format!("limits-{nth}"))).collect();
+    let blobs = Blob::many("limits", streams, len);
+    rustix::fs::sync();
+    memory::touch(streams * len);
+    let began = Instant::now();
+    let costs = thread::scope(|scope| {
+        let loops = blobs.iter().zip(&paths).map(|(blob, path)| scope.spawn(move || one_received(blob, path)));
+        let running: Vec<_> = loops.collect();
+        running.into_iter().map(|one| one.join().map_err(|_| "a loop panicked")?).collect::<Result<Vec<_>>>()
+    })?;
+    let wall = began.elapsed();
+    paths.iter().try_for_each(fs::remove_file)?;
+    Ok(Cost { wall, cpu: costs.iter().map(|cost| cost.cpu).sum(), peak: 0.0, client: Duration::ZERO })
+}
+
+fn one_received(blob: &Blob, path: &Path) -> Result<Cost> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    rustix::fs::sync();
-    memory::touch(len);
     let (mut hash, mut chunk) = (sha2::Sha256::new(), vec![0; CHUNK]);
-    let blob = &blob;
     let cost = thread::scope(|scope| {
         let mut client = TcpStream::connect(address)?;
         let (mut stream, _) = listener.accept()?;
@@ -95,7 +110,6 @@ fn received(len: usize, path: &Path) -> Result<Cost> {
         client.join().map_err(|_| "the client panicked")??;
         Result::Ok(cost)
     })?;
-    fs::remove_file(path)?;
     let digest = Digest::from_hash(Algorithm::Sha256, &hash.finalize()).to_string();
     if digest == blob.digest { Ok(cost) } else { Err(format!("{digest} came instead of {}", blob.digest).into()) }
 }

@@ -9,7 +9,7 @@
 
 /// Bytes that may lie free at the end of an arena.
 #[cfg(target_env = "gnu")]
-const TRIM_THRESHOLD: i32 = 4 * 1024 * 1024;
+const TRIM_THRESHOLD: i32 = 8 * 1024 * 1024;
 
 /// Bytes from which an allocation is mapped alone, and so returned when freed. Set,
 /// since glibc otherwise raises it with each large block that is freed.
