@@ -17,8 +17,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
@@ -111,25 +111,43 @@ where
         let overloaded = slot.is_none() && !exempt;
 
         let limit = self.options.body_limit(facts.map_or(BodyClass::None, |facts| facts.body));
-        let waits = request.headers().contains_key(EXPECT);
+        let (head, waits) = (request.method() == Method::HEAD, request.headers().contains_key(EXPECT));
         let (request, rest) = guard(request, limit, self.options.idle);
         let answer = match refusal(&request, overloaded, limit) {
             Some(refusal) => Err(refusal.into_response()),
             None => Ok(self.inner.call(request)),
         };
         Box::pin(async move {
-            let mut response = match answer {
-                Ok(answer) => answer.await?,
-                Err(refusal) => refusal,
-            };
-            if let Some(rest) = rest.and_then(|rest| rest.take())
-                && (waits || !drain(rest).await)
+            let mut response = fitted(
+                match answer {
+                    Ok(answer) => answer.await?,
+                    Err(refusal) => refusal,
+                },
+                head,
+            );
+            // Nothing was sent yet by a client that waits to be asked for it, and nobody asked.
+            if let Some(Left { body, asked }) = rest.and_then(|rest| rest.take())
+                && ((waits && !asked) || !drain(body).await)
             {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| observed(body, move |_| drop(slot))))
         })
     }
+}
+
+/// Says how long the body is, also where it is empty, which hyper leaves out over HTTP/2
+/// (R-GEN-12), and takes it away from the reply to HEAD, which has the head of the reply to GET
+/// whoever made it (R-GEN-04).
+fn fitted(mut response: Response, head: bool) -> Response {
+    let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if let Some(length) = response.body().exact_len().filter(|_| !bodiless) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    if head {
+        *response.body_mut() = Body::Empty;
+    }
+    response
 }
 
 /// How long a body may be, and how long it may take.
@@ -195,6 +213,7 @@ fn guard(request: Request, limit: BodyLimit, idle: Duration) -> (Request, Option
         let deadline = limit.deadline.map(|deadline| now + deadline);
         let guarded = Guarded {
             inner: Some(body),
+            asked: false,
             left: limit.bytes,
             limit: limit.bytes,
             idle,
@@ -209,10 +228,17 @@ fn guard(request: Request, limit: BodyLimit, idle: Duration) -> (Request, Option
 
 /// Where a dropped body leaves what nobody read of it.
 #[derive(Clone, Default)]
-struct Rest(Arc<Mutex<Option<Body>>>);
+struct Rest(Arc<Mutex<Option<Left>>>);
+
+/// What nobody read of a body.
+struct Left {
+    body: Body,
+    /// Whether any of it was asked for, at which whoever waited for a 100 got it.
+    asked: bool,
+}
 
 impl Rest {
-    fn take(&self) -> Option<Body> {
+    fn take(&self) -> Option<Left> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -220,6 +246,7 @@ impl Rest {
 struct Guarded {
     /// Until it failed, or was left to `rest`.
     inner: Option<Body>,
+    asked: bool,
     left: u64,
     limit: u64,
     idle: Duration,
@@ -246,6 +273,7 @@ impl HttpBody for Guarded {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        this.asked = true;
         match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.timer = None;
@@ -280,8 +308,9 @@ impl HttpBody for Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.take().filter(|inner| !inner.is_end_stream()) {
-            *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(inner);
+        if let Some(body) = self.inner.take().filter(|body| !body.is_end_stream()) {
+            let left = Left { body, asked: self.asked };
+            *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
         }
     }
 }
@@ -344,6 +373,40 @@ mod tests {
         assert!(second.headers().contains_key(http::header::RETRY_AFTER));
         assert_eq!(first.await.unwrap().status(), StatusCode::OK);
         assert_eq!(service.call(blob(Body::Empty)).await.unwrap().status(), StatusCode::OK);
+    }
+
+    /// R-GEN-09: whoever was asked to go on is sending, and would not see a reply to half of it.
+    #[tokio::test]
+    async fn a_body_that_was_asked_for_is_taken_in_even_if_its_client_had_waited() {
+        async fn closes(read: bool) -> bool {
+            let frames = ["some", "more"].map(|text| Ok::<_, BoxError>(Frame::data(Bytes::from(text))));
+            let mut request = blob(Body::stream(http_body_util::StreamBody::new(futures_util::stream::iter(frames))));
+            request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+            let service =
+                LimitsLayer::new(Options::default()).layer(service_fn(move |mut request: Request| async move {
+                    if read {
+                        request.body_mut().frame().await.unwrap().unwrap();
+                    }
+                    Ok::<_, Infallible>(Response::new(Body::Empty))
+                }));
+            service.oneshot(request).await.unwrap().headers().contains_key(CONNECTION)
+        }
+        assert!(!closes(true).await);
+        assert!(closes(false).await, "who still waits must not be taken to have sent");
+    }
+
+    /// R-GEN-04: what a layer refuses, too.
+    #[tokio::test]
+    async fn a_refused_head_has_the_length_of_its_body_and_none_of_it() {
+        let options = Options { concurrency: 0, ..Options::default() };
+        let service =
+            LimitsLayer::new(options).layer(service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::Empty)) }));
+        let mut request = blob(Body::Empty);
+        *request.method_mut() = Method::HEAD;
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(headers::content_length(response.headers()).is_some_and(|length| length > 2));
+        assert_eq!(response.into_body().exact_len(), Some(0));
     }
 
     #[tokio::test]

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
-use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{Method, StatusCode, Version};
+use http::{Method, Version};
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tracing::Instrument;
@@ -21,7 +20,7 @@ use tracing::Instrument;
 use super::Options;
 use super::open::Opened;
 use crate::auth::{Caller, Permit};
-use crate::protocol::{Body, ErrorReply, Origin, Query, Request, Response};
+use crate::protocol::{ErrorReply, Origin, Query, Request, Response};
 use crate::router::{Links, Matched, Route};
 use crate::services::{
     AccessTokens, Audit, Blobs, Call, Catalog, Health, IntoResponse, Manifests, Members, Namespaces, Openapi, Ping,
@@ -109,7 +108,6 @@ impl Service<Request> for Dispatch {
             let fault = Arc::new(Fault("a request came to its service that was not routed".into()));
             return Box::pin(async { Ok(ErrorReply::broken(fault).into_response()) });
         };
-        let head = call.is_head();
         let changes = !matches!(call.method, Method::GET | Method::HEAD);
         let work = async move { dispatch(&services, route, call).await };
         let tasks = self.tasks.clone();
@@ -122,11 +120,7 @@ impl Service<Request> for Dispatch {
             } else {
                 AssertUnwindSafe(work).catch_unwind().await
             };
-            let mut response = with_length(done.unwrap_or_else(|panic| panicked(&*panic)));
-            if head {
-                *response.body_mut() = Body::Empty;
-            }
-            Ok(response)
+            Ok(done.unwrap_or_else(|panic| panicked(&*panic)))
         })
     }
 }
@@ -161,15 +155,4 @@ fn panicked(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     let fault = Arc::new(Fault(format!("a service panicked: {}", text.unwrap_or("without a message"))));
     ErrorReply::broken(fault).into_response()
-}
-
-/// Says how long the body is, also where it is empty, which hyper leaves out over
-/// HTTP/2 (R-GEN-12), and where it will be left away: the reply to HEAD has the
-/// head of the reply to GET (R-GEN-04).
-fn with_length(mut response: Response) -> Response {
-    let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if let Some(length) = response.body().exact_len().filter(|_| !bodiless) {
-        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
-    }
-    response
 }

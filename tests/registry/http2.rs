@@ -27,6 +27,24 @@ async fn a_push_and_a_pull_over_one_connection() {
     h2.send(Method::POST, "/v2/", &[], b"").await.is_error(405, "UNSUPPORTED");
 }
 
+/// R-GEN-04, R-ERR-01: a refused HEAD has no body either, which would be an error of the stream.
+#[tokio::test]
+async fn a_refused_head_has_no_body() {
+    let registry = TestRegistry::shared().await;
+    let alice = registry.user("alice").await;
+    let path = format!("/v2/{}/manifests/latest", alice.repository("app"));
+    for (client, status) in [(&registry.anonymous(), 401), (&registry.user("bob").await, 404), (&alice, 404)] {
+        let bearer = match status {
+            401 => None,
+            _ => Some(format!("Bearer {}", client.token(&[]).await)),
+        };
+        let h2 = Http2::connect(client, bearer).await;
+        let reply = h2.send(Method::HEAD, &path, &[], b"").await;
+        let length: u64 = reply.is(status).has_body(b"").header("content-length").parse().unwrap();
+        assert!(length > 2, "the length of what GET would answer: {length}");
+    }
+}
+
 /// R-GEN-01, R-LIM-03: many streams at once share a connection.
 #[tokio::test]
 async fn many_streams_share_a_connection() {
