@@ -210,7 +210,12 @@ mod tests {
                 Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[7; 64 * 1024])))
             });
             let endless = request.uri().path() == "/endless";
-            let body = if endless { Body::stream(StreamBody::new(frames)) } else { Body::from("done") };
+            let large = request.uri().path() == "/large";
+            let body = match (endless, large) {
+                (true, _) => Body::stream(StreamBody::new(frames)),
+                (_, true) => Body::from(vec![7; 4 << 20]),
+                _ => Body::from("done"),
+            };
             async move { Ok(Response::new(body)) }
         });
         tokio::spawn(bound.serve(service, std::future::pending(), Duration::ZERO));
@@ -274,5 +279,22 @@ mod tests {
         assert_eq!(open.load(Ordering::SeqCst), 1);
         let_go(&open).await;
         drop(reply);
+    }
+
+    /// What the stream holds itself goes with the connection, also where the body was all there.
+    #[tokio::test]
+    async fn a_connection_whose_streams_are_stuck_is_ended() {
+        for path in ["/endless", "/large"] {
+            let (address, open) = endless().await;
+            let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+            let (mut client, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            let ended = tokio::spawn(connection);
+            let request = http::Request::get(format!("http://{address}{path}")).body(Empty::<Bytes>::new()).unwrap();
+            let reply = client.send_request(request).await.unwrap();
+            assert!(timeout(LONG, ended).await.is_ok(), "{path} is held for ever");
+            let_go(&open).await;
+            drop((reply, client));
+        }
     }
 }

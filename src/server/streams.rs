@@ -18,7 +18,9 @@ const MOST: usize = 64 * 1024;
 /// Watches over what one connection is asked. One on which nothing is asked is
 /// given up, and so is the body of a reply whose client takes nothing of it: on
 /// HTTP/2 the connection lives on by its pings, and would hold a blob open, and
-/// a place among the requests, for as long as the client likes (R-GEN-14).
+/// a place among the requests, for as long as the client likes (R-GEN-14). What
+/// was handed on before and was not taken is held by the stream itself, which
+/// ends only with its client or with the connection: so that goes next.
 #[derive(Default)]
 pub(super) struct Watch {
     asked: AtomicBool,
@@ -26,10 +28,18 @@ pub(super) struct Watch {
     streams: Mutex<Vec<Weak<Stream>>>,
 }
 
+/// Which bodies are left to watch.
+enum Left {
+    Nothing,
+    Some,
+    /// One was given up, and its stream is there still.
+    Stuck,
+}
+
 struct Stream(Mutex<State>);
 
 struct State {
-    /// Until it is given up.
+    /// Until it is given up, which is when it `moved` last.
     body: Option<Body>,
     /// What came of it and was not handed on yet.
     rest: Bytes,
@@ -47,9 +57,11 @@ impl Watch {
         }
     }
 
-    /// The same body, watched, unless it is all there.
+    /// The same body, watched, unless it is empty.
     pub(super) fn over(&self, body: Body) -> Body {
-        let Body::Stream(_) = body else { return body };
+        if matches!(body, Body::Empty) {
+            return body;
+        }
         let state = State { body: Some(body), rest: Bytes::new(), moved: Instant::now(), waiting: None };
         let stream = Arc::new(Stream(Mutex::new(state)));
         let mut streams = self.streams();
@@ -62,24 +74,37 @@ impl Watch {
         Body::stream(Watched(stream))
     }
 
-    /// Gives bodies up that nobody takes. Ends if nothing was asked in time.
+    /// Gives bodies up that nobody takes. Ends if nothing was asked in time, or where a stream
+    /// outlives its body for as long again.
     pub(super) async fn keep(&self, quiet: Duration) {
         if timeout(quiet, self.news.notified()).await.is_err() {
             return;
         }
         loop {
-            while self.give_up(quiet) {
-                sleep(quiet / 4).await;
+            loop {
+                match self.give_up(quiet) {
+                    Left::Nothing => break,
+                    Left::Some => sleep(quiet / 4).await,
+                    Left::Stuck => return,
+                }
             }
             self.news.notified().await;
         }
     }
 
-    /// Whether any are left.
-    fn give_up(&self, quiet: Duration) -> bool {
+    fn give_up(&self, quiet: Duration) -> Left {
+        let mut stuck = false;
         let mut streams = self.streams();
-        streams.retain(|stream| stream.upgrade().is_some_and(|stream| !stream.give_up(quiet)));
-        !streams.is_empty()
+        streams.retain(|stream| {
+            let stream = stream.upgrade();
+            stuck |= stream.as_ref().is_some_and(|stream| stream.give_up(quiet));
+            stream.is_some()
+        });
+        match (stuck, streams.is_empty()) {
+            (true, _) => Left::Stuck,
+            (false, true) => Left::Nothing,
+            (false, false) => Left::Some,
+        }
     }
 
     fn streams(&self) -> MutexGuard<'_, Vec<Weak<Stream>>> {
@@ -92,19 +117,23 @@ impl Stream {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of what nobody took for so long. Whether it did.
+    /// Lets go of what nobody took for so long. Whether it had done that as long ago.
     fn give_up(&self, quiet: Duration) -> bool {
         let mut state = self.state();
         if state.moved.elapsed() < quiet {
             return false;
         }
+        if state.body.is_none() {
+            return true;
+        }
+        state.moved = Instant::now();
         let (body, rest, waiting) = (state.body.take(), std::mem::take(&mut state.rest), state.waiting.take());
         drop(state);
         drop((body, rest));
         if let Some(waiting) = waiting {
             waiting.wake();
         }
-        true
+        false
     }
 }
 
