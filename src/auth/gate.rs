@@ -84,7 +84,7 @@ pub struct Auth {
 pub(super) struct Core {
     pub(super) metadata: Metadata,
     pub(super) tokens: Tokens,
-    pub(super) logins: Logins,
+    pub(super) logins: Arc<Logins>,
     pub(super) refresh_lifetime: Duration,
     pub(super) registration: Registration,
     pub(super) claim: Claim,
@@ -183,7 +183,7 @@ impl Auth {
         let core = Core {
             metadata,
             tokens,
-            logins,
+            logins: Arc::new(logins),
             refresh_lifetime: options.refresh_lifetime,
             registration: options.registration,
             claim: options.claim,

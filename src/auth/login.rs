@@ -15,6 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 use tokio::task;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::failures::{Failure, Failures, Shown};
 use super::gate::Rejection;
@@ -93,29 +95,60 @@ impl Logins {
     }
 
     /// The account of that name and password.
-    pub(super) async fn check(&self, user: &Username, password: &str, peer: &Peer) -> Result<Account, Rejection> {
+    ///
+    /// A hash that has begun is counted and written down whether or not its client is still there:
+    /// else whoever hangs up in time may try without end. Who hangs up before leaves the line.
+    pub(super) async fn check(
+        self: &Arc<Self>,
+        user: &Username,
+        password: &str,
+        peer: &Peer,
+    ) -> Result<Account, Rejection> {
         if !(Password::MIN_LEN..=Password::MAX_LEN).contains(&password.len()) {
             return Err(self.refuse(Some(user.as_str()), Shown::Password, peer).await); // nobody's, and so no hint at whose
         }
-        match self.verify(user, password, peer).await? {
+        let credential = self.remembered.fingerprint(user, password);
+        if let Some(verified) = self.recall(user, &credential, peer).await? {
+            return self.told(user, verified, peer).await;
+        }
+        let (logins, user, password, peer) =
+            (Arc::clone(self), user.clone(), SecretString::from(password), peer.clone());
+        let gone = CancellationToken::new();
+        let _waits = gone.clone().drop_guard();
+        let work = async move {
+            let verified = logins.prove(&user, password.expose_secret(), credential, &peer, &gone).await?;
+            logins.told(&user, verified, &peer).await
+        };
+        task::spawn(work.in_current_span()).await.map_err(|_| Rejection::Interrupted)?
+    }
+
+    async fn told(&self, user: &Username, verified: Verified, peer: &Peer) -> Result<Account, Rejection> {
+        match verified {
             Ok(account) => Ok(account),
             Err(failure) => Err(self.fail(Some(user.as_str()), Shown::Password, failure, peer).await),
         }
     }
 
-    async fn verify(&self, user: &Username, password: &str, peer: &Peer) -> Result<Verified, Rejection> {
-        let credential = self.remembered.fingerprint(user, password);
-        match self.remembered.verdict(&credential, Instant::now()) {
+    /// What is remembered of a credential, if that is still true.
+    async fn recall(
+        &self,
+        user: &Username,
+        credential: &Fingerprint,
+        peer: &Peer,
+    ) -> Result<Option<Verified>, Rejection> {
+        match self.remembered.verdict(credential, Instant::now()) {
             Some(Verdict::Right(epoch)) => {
                 // Whoever may not guess any more is not told of the right guess either, however cheap it is.
                 if let Err(limited) = self.throttle.check(user, peer.address, Instant::now()) {
-                    return Ok(Err(Failure::Limited(limited)));
+                    return Ok(Some(Err(Failure::Limited(limited))));
                 }
                 match self.metadata.account(user).await? {
-                    Some(account) if account.epoch == epoch && account.disabled => return Ok(Err(Failure::Disabled)),
+                    Some(account) if account.epoch == epoch && account.disabled => {
+                        return Ok(Some(Err(Failure::Disabled)));
+                    }
                     Some(account) if account.epoch == epoch => {
                         self.throttle.succeeded(user, peer.address);
-                        return Ok(Ok(account));
+                        return Ok(Some(Ok(account)));
                     }
                     _ => {}
                 }
@@ -124,13 +157,26 @@ impl Logins {
                 // Not the remembered account: that is there for some names only, and so would answer sooner.
                 let stored = self.metadata.credentials(user).await?;
                 if stored.map(|stored| stored.account.epoch) == epoch {
-                    return Ok(Err(Failure::Wrong));
+                    return Ok(Some(Err(Failure::Wrong)));
                 }
             }
             None => {}
         }
+        Ok(None)
+    }
+
+    /// Hashes the password, or waits for whoever hashes the same.
+    async fn prove(
+        &self,
+        user: &Username,
+        password: &str,
+        credential: Fingerprint,
+        peer: &Peer,
+        gone: &CancellationToken,
+    ) -> Result<Verified, Rejection> {
         let flight = self.flight(credential);
-        let outcome = flight.get_or_try_init(|| self.compare(user, password, credential, peer.address)).await.cloned();
+        let compare = || self.compare(user, password, credential, peer.address, gone);
+        let outcome = flight.get_or_try_init(compare).await.cloned();
         self.land(flight);
         match outcome {
             Ok(verified) => Ok(verified),
@@ -175,9 +221,11 @@ impl Logins {
         password: &str,
         credential: Fingerprint,
         from: IpAddr,
+        gone: &CancellationToken,
     ) -> Result<Verified, Halt> {
         self.throttle.check(user, from, Instant::now())?;
-        let turn = self.turns.take(network(from)).await?;
+        let turn = gone.run_until_cancelled(self.turns.take(network(from))).await;
+        let turn = turn.ok_or(Rejection::Interrupted)??;
         self.throttle.check(user, from, Instant::now())?; // those before us may have failed meanwhile
         Ok(self.compare_in(turn, user, password, credential, from).await?)
     }

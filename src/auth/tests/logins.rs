@@ -138,6 +138,40 @@ fn guessing_is_slowed_down_and_says_when_to_come_back() {
     });
 }
 
+/// R-TKG-03: to hang up while a guess is hashed hides it from nobody.
+#[test]
+fn a_guess_counts_whose_client_has_hung_up() {
+    on_each(&options(), |house| async move {
+        house.user("alice").await;
+        let turns = &house.auth.core.logins.turns;
+        let _one_of_two = turns.take(from(9).address).await.unwrap();
+        let (mut guesses, mut hung_up) = (0, false);
+        while !hung_up {
+            guesses += 1;
+            let (house, text) = (Arc::clone(&house), format!("guess {guesses}"));
+            let login = tokio::spawn(async move { house.login("alice", &text, &from(1)).await });
+            // Until the guess has the other turn.
+            while timeout(Duration::from_millis(1), turns.take(from(8).address)).await.is_ok() && !login.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            login.abort();
+            hung_up = login.await.is_err();
+        }
+        let written = async {
+            loop {
+                house.auth.write_down_failures().await;
+                let log = house.metadata.audit_log(&AuditFilter::default(), None, 1000).await.unwrap();
+                if log.iter().filter(|entry| &*entry.action == "login").map(|entry| entry.times).sum::<u64>() == guesses
+                {
+                    return;
+                }
+                tokio::time::sleep(SOON / 10).await;
+            }
+        };
+        timeout(LONG, written).await.expect("every guess is written down");
+    });
+}
+
 /// R-TKP-01: containerd and BuildKit try a wrong password twice, with POST and with GET.
 #[test]
 fn the_same_wrong_password_again_is_no_second_guess() {
