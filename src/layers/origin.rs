@@ -97,11 +97,12 @@ impl Options {
         self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// The nearest address that is no proxy of ours: what stands left of it, anyone may have written.
+    /// The nearest address that is no proxy of ours: what stands left of it, anyone may have written,
+    /// and so may whoever stands left of what is no address.
     fn forwarded_client(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let list: Vec<_> = headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
-        let hops = list.iter().flat_map(|line| line.split(',')).map(str::trim).rev();
-        hops.map_while(|hop| hop.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())).find(|hop| !self.trusts(*hop))
+        let lines: Vec<_> = headers.get_all(&X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        let hops = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).rev();
+        hops.map_while(hop).find(|hop| !self.trusts(*hop))
     }
 
     /// R-LOC-08: configured, else forwarded by one we trust, else as dialled.
@@ -120,6 +121,14 @@ impl Options {
         let proto = proto.filter(|proto| matches!(proto.as_str(), "http" | "https"));
         Some(format!("{}://{host}", proto.as_deref().unwrap_or("http")).into())
     }
+}
+
+/// An address, with or without the port that some proxies add.
+fn hop(item: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(item).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse::<IpAddr>().or_else(|_| text.parse().map(|with_port: SocketAddr| with_port.ip()));
+    address.ok().map(|address| address.to_canonical())
 }
 
 /// The first element of `Forwarded`, else the first items of `X-Forwarded-*`.
@@ -198,6 +207,26 @@ mod tests {
         assert_eq!(origin(&proxied(), "10.1.1.1", &standard).base.as_deref(), Some("https://b.example:444"));
         let evil = [("host", "a"), ("x-forwarded-host", "b\", evil=\""), ("x-forwarded-proto", "gopher")];
         assert_eq!(origin(&proxied(), "10.1.1.1", &evil).base.as_deref(), Some("http://a"));
+    }
+
+    #[test]
+    fn what_is_no_address_hides_nothing_that_stands_right_of_it() {
+        let client = |lines: &[&[u8]]| {
+            let mut request = Request::new(Body::Empty);
+            for line in lines {
+                request.headers_mut().append(X_FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap());
+            }
+            request.extensions_mut().insert(Peer(SocketAddr::new("10.1.1.1".parse().unwrap(), 1)));
+            proxied().origin_of(&request).client.to_string()
+        };
+        assert_eq!(client(&[b"\xff, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client(&[b"1.2.3.4", b"\xff, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client(&[b"1.2.3.4", b"\xff"]), "10.1.1.1");
+        assert_eq!(client(&[b"1.2.3.4, unknown, 10.2.2.2"]), "10.1.1.1");
+        assert_eq!(client(&[b"203.0.113.9:5678, 10.2.2.2:443"]), "203.0.113.9");
+        assert_eq!(client(&[b"[2001:db8::1]:443"]), "2001:db8::1");
+        assert_eq!(client(&[b"[2001:db8::1]"]), "2001:db8::1");
+        assert_eq!(client(&[b"::ffff:203.0.113.9"]), "203.0.113.9");
     }
 
     #[test]
