@@ -3,7 +3,7 @@ use super::cache::News;
 use super::dialect::{Arg, Backend, Sql};
 use super::error::Refusal;
 use super::pagination::json_rows;
-use super::transaction::{Columns, Row, Tx};
+use super::transaction::{Columns, Tx};
 use super::{Error, Metadata, Origin, PushTarget, RepositoryId, Timestamp, push, referrers, tags};
 use crate::domain::{Digest, Manifest, Reference, ReferenceKind, Tag};
 use bytes::Bytes;
@@ -54,7 +54,8 @@ impl Refusal for PutError {
 
 const INSERT: &str = "INSERT INTO manifests
      (repository, digest, media_type, artifact_type, subject, created_at, content)
-     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, digest) DO NOTHING";
+     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, digest) DO NOTHING
+     RETURNING digest, 'stored'";
 /// Each holds the link of its blob, where there is one: should that go meanwhile, the key says so, and the race is lost.
 /// In the order in which a sweep takes them.
 const INSERT_REFERENCES: &str = "INSERT INTO manifest_references (manifest, digest, kind, repository, link)
@@ -109,8 +110,8 @@ impl Metadata {
         self.write("put_manifest", (target, manifest), |tx, (target, manifest)| {
             Box::pin(async move {
                 let repository = push::repository(tx, target).await?;
-                put(tx, repository, manifest, &target.origin).await?;
-                if let Some(subject) = &manifest.manifest.subject {
+                let is_new = put(tx, repository, manifest, &target.origin).await?;
+                if let Some(subject) = manifest.manifest.subject.as_ref().filter(|_| is_new) {
                     referrers::insert(tx, repository, subject, manifest).await?;
                 }
                 Ok(())
@@ -221,7 +222,9 @@ impl Metadata {
     }
 }
 
-async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest, origin: &Origin) -> Result<(), PutError> {
+/// Whether the repository had no such manifest. One that it has stays as it is, its media type too, whatever it is called
+/// this time (R-MPT-16).
+async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest, origin: &Origin) -> Result<bool, PutError> {
     let references = &new.manifest.references;
     let references = json_rows(references.iter().map(|reference| [reference.digest.as_str(), reference.kind.word()]));
     let names = json_rows(new.tags.iter().map(|tag| [tag.as_str()]));
@@ -246,11 +249,19 @@ async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest, origi
         // What waits for a blob must not miss one that comes at this moment.
         tx.run(&LOCK_OUT_BLOBS, &args[..1]).await?;
     }
-    let absent = match new.tags[..] {
+    let rows = match new.tags[..] {
         [] => tx.all(&PUT, &args[..8]).await?,
         _ => tx.all(&PUT_TAGGED, &args).await?,
     };
-    let missing = missing(&absent)?;
+    let (mut is_new, mut missing) = (false, Vec::new());
+    for row in &rows {
+        match row.text(1)? {
+            "stored" => is_new = true,
+            // Layers that are left elsewhere (R-MPT-12).
+            kind if kind == ReferenceKind::ForeignBlob.word() => {}
+            _ => missing.push(row.parse(0, "digest")?),
+        }
+    }
     if !missing.is_empty() && !new.sparse {
         return Err(PutError::Missing(missing));
     }
@@ -260,22 +271,11 @@ async fn put(tx: &mut Tx<'_>, repository: RepositoryId, new: &NewManifest, origi
         // A slice of what was received would keep all of that for as long as it is cached.
         bytes: Bytes::copy_from_slice(&new.bytes),
     };
-    tx.note(News::Manifest(repository, new.digest.clone(), Some(stored)));
+    tx.note(News::Manifest(repository, new.digest.clone(), is_new.then_some(stored)));
     for tag in &new.tags {
         tx.note(News::Tag(repository, tag.clone(), Some(new.digest.clone())));
     }
-    Ok(())
-}
-
-/// Those of the absent that ought to be there: all but layers that are left elsewhere (R-MPT-12).
-fn missing(absent: &[Row]) -> Result<Vec<Digest>, Error> {
-    let mut missing = Vec::new();
-    for row in absent {
-        if row.text(1)? != ReferenceKind::ForeignBlob.word() {
-            missing.push(row.parse(0, "digest")?);
-        }
-    }
-    Ok(missing)
+    Ok(is_new)
 }
 
 async fn delete(

@@ -15,7 +15,8 @@ pub enum Reach {
     All(Viewer),
 }
 
-/// Links what is linked at the source or here already; a damaged blob is better pushed again.
+/// Links what is linked at the source or here already; a damaged blob is better pushed again. What waited for the blob
+/// takes its link only where there is one: else the key would say of any digest whether the registry has it (I4).
 static MOUNT: Sql = Sql::new(&[
     "INSERT INTO repository_blobs (repository, blob, leased_until)
      SELECT $1, b.id, $4 FROM blobs b WHERE b.digest = $3 AND b.state = 'good' AND
@@ -23,7 +24,8 @@ static MOUNT: Sql = Sql::new(&[
       OR EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob = b.id AND l.repository = $2))
      ON CONFLICT (repository, blob) DO UPDATE SET leased_until = excluded.leased_until RETURNING blob",
     "UPDATE manifest_references VIA(manifest_references_unheld)
-     SET link = (SELECT b.id FROM blobs b WHERE b.digest = $3)
+     SET link = (SELECT l.blob FROM blobs b JOIN repository_blobs l ON l.blob = b.id
+         WHERE b.digest = $3 AND l.repository = $1)
      WHERE repository = $1 AND digest = $3 AND link IS NULL",
 ]);
 

@@ -82,11 +82,36 @@ fn a_blob_that_comes_later_is_held_by_what_named_it() {
         push_blob(&metadata, &target, b"foreign").await;
         push_blob(&metadata, &push_by(&alice, "alice/other"), b"mounted").await;
         let from = id_of(&metadata, "alice/other").await;
+        // Not told apart from one that is nowhere (I4), nor held by what is elsewhere.
+        assert!(!metadata.mount_blob(target.clone(), None, mounted.clone()).await.unwrap());
         assert!(metadata.mount_blob(target.clone(), Some(from), mounted.clone()).await.unwrap());
         for digest in [foreign, mounted] {
             let deleted = metadata.delete_blob(id, digest, origin()).await.unwrap();
             assert_eq!(deleted, DeleteBlob::Referenced(1));
         }
+    });
+}
+
+/// R-MPT-16: the same bytes under another media type are the manifest that is there already.
+#[test]
+fn a_manifest_that_is_there_keeps_its_media_type() {
+    on_each(|metadata| async move {
+        let (_, target, config, layer) = with_blobs(&metadata).await;
+        let id = id_of(&metadata, "alice/app").await;
+        let first = image(&config, &[(LAYER, &layer)], "").tagged(&["a"]);
+        let mut second = first.clone().tagged(&["b"]);
+        second.manifest.media_type = "application/vnd.docker.distribution.manifest.v2+json".parse().unwrap();
+        second.manifest.subject = Some(digest_of(b"a subject"));
+        let reference = Reference::Digest(first.digest.clone());
+        for manifest in [&first, &second] {
+            metadata.put_manifest(target.clone(), manifest.clone()).await.unwrap();
+            for _ in 0..2 {
+                let stored = metadata.manifest(id, &reference).await.unwrap().unwrap();
+                assert_eq!(&*stored.media_type, first.manifest.media_type.as_str());
+            }
+        }
+        let tagged = metadata.manifest(id, &Reference::Tag("b".parse().unwrap())).await.unwrap().unwrap();
+        assert_eq!(tagged.digest, first.digest);
     });
 }
 
