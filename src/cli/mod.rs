@@ -30,7 +30,7 @@ use tracing_subscriber::util::TryInitError;
 use crate::auth::{HashError, NoRandomness, PasswordError, RobotNameError};
 use crate::config::settings;
 use crate::config::{Flags, Problems};
-use crate::domain::{Grant, Namespace, RepositoryName, TokenNameError, Username};
+use crate::domain::{Digest, Grant, Namespace, RepositoryName, TokenNameError, Username};
 use crate::failpoint::FailpointError;
 use crate::metadata;
 use crate::metadata::{ClaimError, CreateTokenError, CreateUserError};
@@ -112,6 +112,8 @@ enum Error {
     CreateUser(#[from] CreateUserError),
     #[error(transparent)]
     Claim(#[from] ClaimError),
+    #[error("{digest} was not looked at, nor what comes after it: may this user read all of the registry's directory?")]
+    Unverified { digest: Digest, source: crate::store::Error },
     #[error("there is no user `{0}`")]
     NoUser(Username),
     #[error("`{0}` is nobody's namespace")]

@@ -83,7 +83,7 @@ async fn verify_page(
         let (digest, blob, fault) = looked_at.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
         findings.blobs += 1;
         findings.bytes += blob.size;
-        match fault {
+        match fault? {
             // Not where a push has replaced it meanwhile.
             Some(fault) if metadata.mark_damaged(digest.clone(), blob.object.clone()).await? => {
                 findings.damaged += 1;
@@ -103,21 +103,28 @@ async fn verify_page(
 }
 
 /// What is wrong with a blob's object, if anything is.
-async fn fault(store: &Filesystem, digest: &Digest, blob: &Blob) -> Option<String> {
+///
+/// # Errors
+/// Those that say nothing of the object, but that this process may not read it, or lacks something.
+async fn fault(store: &Filesystem, digest: &Digest, blob: &Blob) -> Result<Option<String>, Error> {
+    let of = |error: store::Error| match error {
+        store::Error::Damaged { .. } | store::Error::Unreadable { .. } => Ok(Some(error.to_string())),
+        source => Err(Error::Unverified { digest: digest.clone(), source }),
+    };
     let mut body = match store.open(&blob.object, blob.size, None).await {
         Ok(Some(reader)) => Box::pin(reader),
-        Ok(None) => return Some(format!("there is no {}", blob.object)),
-        Err(error) => return Some(error.to_string()),
+        Ok(None) => return Ok(Some(format!("there is no {}", blob.object))),
+        Err(error) => return of(error),
     };
     let mut hasher = Hasher::new(digest.algorithm());
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => hasher.update(frame.data_ref().map_or(&[], |data| &data[..])),
-            Err(error) => return Some(format!("{} cannot be read: {error}", blob.object)),
+            Err(error) => return of(store::Error::reading(&blob.object, error)),
         }
     }
     let actual = hasher.finish();
-    (actual != *digest).then(|| format!("{} hashes to {actual}", blob.object))
+    Ok((actual != *digest).then(|| format!("{} hashes to {actual}", blob.object)))
 }
 
 /// One of the two hashes.

@@ -40,7 +40,7 @@ pub enum CommitError {
 impl Error {
     /// Tells a file that is not what was committed from a process that may open
     /// no more files, or the like: the object is as good as it was.
-    pub(super) fn reading(object: &ObjectName, source: io::Error) -> Self {
+    pub fn reading(object: &ObjectName, source: io::Error) -> Self {
         let errno = source.raw_os_error().map(Errno::from_raw_os_error);
         let ours = matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::ACCESS | Errno::PERM));
         // An error without a number is a job that was given up; but a file that
