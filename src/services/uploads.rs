@@ -150,8 +150,9 @@ impl Uploads {
     /// end-6: appends what came and makes it all a blob.
     ///
     /// # Errors
-    /// [`Error::DigestMismatch`] ends the session (R-UPL-32); after any other
-    /// error it is as it was before this request.
+    /// [`Error::DigestMismatch`] ends the session (R-UPL-32), and so does a failure
+    /// of the database once the bytes are an object; after any other error it is
+    /// as it was before this request.
     pub async fn commit(&self, request: router::UploadCommit, mut call: Call) -> Result<Created, Error> {
         let router::UploadCommit { repository, upload } = request;
         let mut session = self.take_up(&call, &repository, upload).await?;

@@ -174,9 +174,14 @@ impl Drop for Upload {
     /// What a broken PATCH had brought is saved by a task of its own; the lock
     /// is with it until then.
     fn drop(&mut self) {
+        // All that was sent is saved: whoever comes next need not wait for a task to see that.
+        let unsaved = match self.gathered.len() == 0 && self.is_saved() {
+            true => Unsaved::Cut,
+            false => self.unsaved,
+        };
         let worker = mem::replace(&mut self.worker, Worker::Gone);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        match (worker, self.unsaved) {
+        match (worker, unsaved) {
             (Worker::Gone, _) | (Worker::Busy(_), Unsaved::Cut) => {}
             // To close a file may mean to send it to another host.
             (Worker::Idle(writer), Unsaved::Cut) if !writer.is_local() => {
