@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use super::*;
 
 async fn sweep(metadata: &Metadata, count: usize) -> Vec<ObjectName> {
@@ -66,8 +68,11 @@ fn a_push_at_the_same_moment_wins() {
             let sweeper = {
                 let (metadata, sweeping) = (Arc::clone(&metadata), Arc::clone(&sweeping));
                 tokio::spawn(async move {
-                    while sweeping.load(Ordering::Relaxed) {
+                    // Pauses of every length: on a slow disk a push would otherwise never fit between two sweeps.
+                    for n in (0..8).cycle().take_while(|_| sweeping.load(Ordering::Relaxed)) {
+                        let began = Instant::now();
                         sweep(&metadata, 100).await;
+                        tokio::time::sleep(began.elapsed() * n).await;
                     }
                 })
             };
