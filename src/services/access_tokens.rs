@@ -71,8 +71,8 @@ impl AccessTokens {
         Ok(Json::of(&TokenView::of(token)))
     }
 
-    /// Makes a token. Only users do that for themselves, and with their password, so
-    /// that no token outlives itself in another.
+    /// Makes a token. Only users do that for themselves, and with their password or the
+    /// bearer token that they had for it, so that no personal token outlives itself in another.
     ///
     /// # Errors
     /// [`Error::PasswordNeeded`], [`Error::TokenNameTaken`], [`Error::Form`].
