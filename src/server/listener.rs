@@ -19,7 +19,7 @@ use tower::{Service, ServiceExt};
 
 use super::io::StallGuard;
 use super::open::Error;
-use super::streams::Watch;
+use super::streams::{Asked, Watch};
 use crate::layers::Peer;
 use crate::protocol::{Body, Request, Response};
 use crate::store::SendfileIo;
@@ -140,14 +140,14 @@ where
         let watching = watch.clone();
         let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             watching.asked();
-            let watching = (request.version() == Version::HTTP_2).then(|| watching.clone());
+            let asked = (request.version() == Version::HTTP_2).then(|| Asked::begin(watching.clone()));
             let mut request = request.map(Body::Incoming);
             request.extensions_mut().insert(Peer(peer));
             let answer = service.clone().oneshot(request);
             async move {
                 let response = answer.await?;
-                Ok::<_, Infallible>(match watching {
-                    Some(watching) => response.map(|body| watching.over(body)),
+                Ok::<_, Infallible>(match asked {
+                    Some(asked) => response.map(|body| asked.reply(body)),
                     None => response,
                 })
             }
@@ -210,13 +210,18 @@ mod tests {
                 Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[7; 64 * 1024])))
             });
             let endless = request.uri().path() == "/endless";
-            let large = request.uri().path() == "/large";
+            let (large, never) = (request.uri().path() == "/large", request.uri().path() == "/never");
             let body = match (endless, large) {
                 (true, _) => Body::stream(StreamBody::new(frames)),
                 (_, true) => Body::from(vec![7; 4 << 20]),
                 _ => Body::from("done"),
             };
-            async move { Ok(Response::new(body)) }
+            async move {
+                if never {
+                    std::future::pending::<()>().await;
+                }
+                Ok(Response::new(body))
+            }
         });
         tokio::spawn(bound.serve(service, std::future::pending(), Duration::ZERO));
         (address, open)
@@ -286,15 +291,39 @@ mod tests {
     async fn a_connection_whose_streams_are_stuck_is_ended() {
         for path in ["/endless", "/large"] {
             let (address, open) = endless().await;
-            let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
-            let (mut client, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
-            let ended = tokio::spawn(connection);
-            let request = http::Request::get(format!("http://{address}{path}")).body(Empty::<Bytes>::new()).unwrap();
-            let reply = client.send_request(request).await.unwrap();
+            let (ended, reply, client) = stuck(address, path).await;
             assert!(timeout(LONG, ended).await.is_ok(), "{path} is held for ever");
             let_go(&open).await;
             drop((reply, client));
         }
+    }
+
+    /// But not from under others, which a proxy may send over the same one.
+    #[tokio::test]
+    async fn a_stuck_stream_does_not_end_what_else_goes_on() {
+        let (address, _) = endless().await;
+        let (ended, _reply, mut client) = stuck(address, "/large").await;
+        let awaited = client.send_request(asking(address, "/never"));
+        assert!(timeout(SOON * 6, awaited).await.is_err(), "the connection was ended under it");
+        assert!(timeout(LONG, ended).await.is_ok(), "nothing else goes on any more");
+    }
+
+    type Stuck = (
+        tokio::task::JoinHandle<hyper::Result<()>>,
+        http::Response<hyper::body::Incoming>,
+        hyper::client::conn::http2::SendRequest<Empty<Bytes>>,
+    );
+
+    /// A connection of HTTP/2 with a reply that nobody reads.
+    async fn stuck(address: SocketAddr, path: &str) -> Stuck {
+        let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        let ended = tokio::spawn(connection);
+        let reply = client.send_request(asking(address, path)).await.unwrap();
+        (ended, reply, client)
+    }
+
+    fn asking(address: SocketAddr, path: &str) -> http::Request<Empty<Bytes>> {
+        http::Request::get(format!("http://{address}{path}")).body(Empty::new()).unwrap()
     }
 }

@@ -1,6 +1,6 @@
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -20,10 +20,13 @@ const MOST: usize = 64 * 1024;
 /// HTTP/2 the connection lives on by its pings, and would hold a blob open, and
 /// a place among the requests, for as long as the client likes (R-GEN-14). What
 /// was handed on before and was not taken is held by the stream itself, which
-/// ends only with its client or with the connection: so that goes next.
+/// ends only with its client or with the connection: so that goes next, unless more
+/// is going on there, as where a proxy sends many clients over one.
 #[derive(Default)]
 pub(super) struct Watch {
     asked: AtomicBool,
+    /// Requests over HTTP/2 that have no reply yet.
+    open: AtomicUsize,
     news: Notify,
     streams: Mutex<Vec<Weak<Stream>>>,
 }
@@ -32,8 +35,29 @@ pub(super) struct Watch {
 enum Left {
     Nothing,
     Some,
-    /// One was given up, and its stream is there still.
+    /// All were given up, their streams are there still, and no reply is awaited.
     Stuck,
+}
+
+/// A request over HTTP/2, until its reply is handed over.
+pub(super) struct Asked(Arc<Watch>);
+
+impl Asked {
+    pub(super) fn begin(watch: Arc<Watch>) -> Self {
+        watch.open.fetch_add(1, Ordering::Relaxed);
+        Self(watch)
+    }
+
+    /// The same body, watched, unless it is empty.
+    pub(super) fn reply(self, body: Body) -> Body {
+        self.0.over(body)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Stream(Mutex<State>);
@@ -57,8 +81,7 @@ impl Watch {
         }
     }
 
-    /// The same body, watched, unless it is empty.
-    pub(super) fn over(&self, body: Body) -> Body {
+    fn over(&self, body: Body) -> Body {
         if matches!(body, Body::Empty) {
             return body;
         }
@@ -74,8 +97,8 @@ impl Watch {
         Body::stream(Watched(stream))
     }
 
-    /// Gives bodies up that nobody takes. Ends if nothing was asked in time, or where a stream
-    /// outlives its body for as long again.
+    /// Gives bodies up that nobody takes. Ends if nothing was asked in time, or where streams
+    /// outlive their bodies for as long again and are all that is left.
     pub(super) async fn keep(&self, quiet: Duration) {
         if timeout(quiet, self.news.notified()).await.is_err() {
             return;
@@ -93,17 +116,17 @@ impl Watch {
     }
 
     fn give_up(&self, quiet: Duration) -> Left {
-        let mut stuck = false;
+        let mut stuck = 0;
         let mut streams = self.streams();
         streams.retain(|stream| {
             let stream = stream.upgrade();
-            stuck |= stream.as_ref().is_some_and(|stream| stream.give_up(quiet));
+            stuck += usize::from(stream.as_ref().is_some_and(|stream| stream.give_up(quiet)));
             stream.is_some()
         });
-        match (stuck, streams.is_empty()) {
-            (true, _) => Left::Stuck,
-            (false, true) => Left::Nothing,
-            (false, false) => Left::Some,
+        match streams.len() {
+            0 => Left::Nothing,
+            all if all == stuck && self.open.load(Ordering::Relaxed) == 0 => Left::Stuck,
+            _ => Left::Some,
         }
     }
 
