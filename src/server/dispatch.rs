@@ -1,8 +1,8 @@
 //! From an endpoint to its service, as the table says.
 //!
-//! What changes something runs in a task of its own: a client that goes away in
-//! the middle of a commit drops the connection, not the commit, and the drain
-//! waits for it. A panic, here or there, is one request's 500 and nobody else's.
+//! What changes something comes to its end: a client that goes away in the middle
+//! of a commit drops the connection, not the commit, which goes on by itself, and
+//! the drain waits for it. A panic, here or there, is one request's 500 and nobody else's.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -18,6 +18,7 @@ use tower::Service;
 use tracing::Instrument;
 
 use super::Options;
+use super::detach::Detach;
 use super::open::Opened;
 use crate::auth::{Caller, Permit};
 use crate::protocol::{ErrorReply, Origin, Query, Request, Response};
@@ -111,17 +112,8 @@ impl Service<Request> for Dispatch {
         let changes = !matches!(call.method, Method::GET | Method::HEAD);
         let work = async move { dispatch(&services, route, call).await };
         let tasks = self.tasks.clone();
-        Box::pin(async move {
-            let done = if changes {
-                tasks
-                    .spawn(work.in_current_span())
-                    .await
-                    .map_err(|error| error.try_into_panic().unwrap_or_else(|_| Box::new("cancelled")))
-            } else {
-                AssertUnwindSafe(work).catch_unwind().await
-            };
-            Ok(done.unwrap_or_else(|panic| panicked(&*panic)))
-        })
+        let work = AssertUnwindSafe(work).catch_unwind().map(|done| Ok(done.unwrap_or_else(|panic| panicked(&*panic))));
+        if changes { Box::pin(Detach::new(work.in_current_span(), tasks)) } else { Box::pin(work) }
     }
 }
 

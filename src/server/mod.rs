@@ -5,6 +5,7 @@
 //! housekeeping by [`run`], which returns when all of them have ended.
 
 mod allocator;
+mod detach;
 mod dispatch;
 mod housekeeping;
 mod io;
