@@ -19,6 +19,8 @@ use crate::failpoint::failpoint;
 
 /// How many bytes are written before the disk is told to begin with them.
 const WINDOW: u64 = 8 * 1024 * 1024;
+/// From this length on, room is reserved for as many bytes as there are, or for a window of them.
+const LONG: u64 = 1024 * 1024;
 
 /// Whether a dropped session keeps what was not saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub(super) struct Writer {
     sequence: u64,
     /// Where the disk was last told to begin.
     window: u64,
+    /// Until where room was reserved.
+    reserved: u64,
     /// Why no more bytes are taken until the session is cut back.
     failed: Option<io::Error>,
     _in_progress: InProgress,
@@ -58,8 +62,22 @@ impl Writer {
     pub(super) fn new(shared: Arc<Shared>, id: UploadId, session: File, data: Option<File>, base: Record) -> Self {
         let _in_progress = InProgress::begin(&shared.metrics.uploads);
         let (written, hashed, hasher, sequence) = (base.offset, base.hashed, base.hasher.clone(), base.sequence);
-        let (window, failed) = (written, None);
-        Self { shared, id, session, data, written, hashed, hasher, base, sequence, window, failed, _in_progress }
+        let (window, reserved, failed) = (written, written, None);
+        Self {
+            shared,
+            id,
+            session,
+            data,
+            written,
+            hashed,
+            hasher,
+            base,
+            sequence,
+            window,
+            reserved,
+            failed,
+            _in_progress,
+        }
     }
 
     /// Whether its files close without asking another host.
@@ -110,6 +128,7 @@ impl Writer {
             // Bytes of a half-written piece: neither counted nor hashed.
             if let Some(data) = &self.data {
                 let _ = data.set_len(self.written);
+                self.reserved = self.written;
             }
             self.failed = Some(again(error));
         })
@@ -121,6 +140,12 @@ impl Writer {
             Some(data) => data,
             None => self.data.insert(self.shared.root.create_data(self.id)?),
         };
+        let until = self.written + gathered.len() as u64;
+        if self.written >= LONG && until > self.reserved {
+            let from = self.written.max(self.reserved);
+            self.reserved = until + until.min(WINDOW);
+            self.shared.root.reserve(data, from..self.reserved);
+        }
         let mut slices = gathered.slices();
         let mut rest = &mut *slices;
         let mut at = self.written;
@@ -160,6 +185,12 @@ impl Writer {
         if self.base.offset != self.written {
             self.base = self.record(self.current())?;
         }
+        // Whoever comes next may take days to do so.
+        if let Some(data) = self.data.as_ref().filter(|_| self.reserved > self.written)
+            && data.set_len(self.written).is_ok()
+        {
+            self.reserved = self.written;
+        }
         appended
     }
 
@@ -169,6 +200,7 @@ impl Writer {
             && self.written != self.base.offset
         {
             data.set_len(self.base.offset)?;
+            self.reserved = self.base.offset;
         }
         if self.sequence != self.base.sequence {
             self.record_base()?;
@@ -274,10 +306,12 @@ impl Writer {
 
     fn sync(&mut self) -> io::Result<()> {
         let Some(data) = &self.data else { return Err(io::ErrorKind::NotFound.into()) };
-        let len = data.metadata()?.size();
+        let metadata = data.metadata()?;
+        let len = metadata.size();
         if len != self.written {
             return Err(io::Error::other(format!("an upload's file has {len} bytes instead of {}", self.written)));
         }
+        self.shared.root.release(data, &metadata)?;
         failpoint("store.commit.written")?;
         timed(&self.shared.metrics.fsync, || data.sync_data())?;
         self.shared.root.steps.took(|| Step::SyncFile(layout::data_name(self.id)));

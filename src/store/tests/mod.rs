@@ -6,10 +6,12 @@ mod model;
 mod order;
 mod serving;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use super::contract::{check, content, digest, now, owner, pull, push, resume};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 
 use super::{BlobStore, Error, Filesystem, Options, Session, Upload};
@@ -113,4 +115,36 @@ async fn a_file_used_again_is_another_session() {
     assert_eq!((expired, files()), (Default::default(), 0));
     let id = store.start(&owner(), Algorithm::Sha256).await.unwrap();
     assert_eq!(resume(&store, id).await.offset(), 0);
+}
+
+/// Room that was reserved for a long upload is there while it goes on, and is not kept by the blob.
+#[tokio::test]
+async fn what_was_reserved_is_given_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let bytes = content(6, 9_000_000);
+    let id = store.start(&owner(), Algorithm::Sha256).await.unwrap();
+    let path = directory.path().join("uploads").join(format!("{id}.data"));
+    let reserved = || std::fs::metadata(&path).map(|data| (data.blocks() * 512).saturating_sub(data.len())).unwrap();
+    let (first, second) = bytes.split_at(5_000_000);
+    let mut session = resume(&store, id).await;
+    for part in first.chunks(600_000) {
+        session.write(Bytes::copy_from_slice(part)).await.unwrap();
+    }
+    if store.root().reserves {
+        let begun = tokio::time::Instant::now();
+        while reserved() < 1_000_000 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "nothing is reserved");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    session.save().await.unwrap();
+    assert!(reserved() < 300_000, "a session that waits for more keeps {}", reserved());
+    for part in second.chunks(600_000) {
+        session.write(Bytes::copy_from_slice(part)).await.unwrap();
+    }
+    let stored = session.commit(&digest(Algorithm::Sha256, &bytes)).await.unwrap();
+    let object = std::fs::metadata(directory.path().join("blobs").join(stored.object.as_str())).unwrap();
+    assert!(object.len() == 9_000_000 && object.blocks() * 512 < 9_300_000, "{}", object.blocks());
+    assert!(pull(&store, &stored, None).await == bytes);
 }
