@@ -22,7 +22,7 @@ use super::open::Error;
 use super::streams::{Asked, Watch};
 use crate::layers::Peer;
 use crate::protocol::{Body, Request, Response};
-use crate::store::SendfileIo;
+use crate::store::{Lanes, SendfileIo};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -74,7 +74,7 @@ impl Bound {
 
     /// Serves until `stop` is done, then takes no more connections and lets what
     /// is in flight finish, for `drain` at most.
-    pub(super) async fn serve<S>(self, service: S, stop: impl Future<Output = ()>, drain: Duration)
+    pub(super) async fn serve<S>(self, service: S, lanes: &Lanes, stop: impl Future<Output = ()>, drain: Duration)
     where
         S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
     {
@@ -88,7 +88,7 @@ impl Bound {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = connection(&http, stream, peer, self.quiet, service.clone(), &connections);
+                    let connection = connection(&http, stream, peer, self.quiet, service.clone(), &connections, lanes);
                     tokio::spawn(connection);
                 }
                 // Out of file descriptors, or the client is gone already: the next one may do.
@@ -125,12 +125,13 @@ fn connection<S>(
     quiet: Duration,
     service: S,
     connections: &GracefulShutdown,
+    lanes: &Lanes,
 ) -> impl Future<Output = ()> + Send + use<S>
 where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
     let http = http.clone();
-    let watcher = connections.watcher();
+    let (watcher, lanes) = (connections.watcher(), lanes.clone());
     async move {
         // Head and body go out at once; waiting to fill a packet costs 40 ms.
         if stream.set_nodelay(true).is_err() {
@@ -153,12 +154,11 @@ where
             }
         });
         let connection = http.serve_connection(StallGuard::new(SendfileIo::new(stream), quiet), service).into_owned();
-        // Boxed, since it would be in this future twice: as what is handed over, and as what is waited for.
-        let connection = Box::pin(watcher.watch(connection));
+        let connection = lanes.drive(watcher.watch(connection));
         tokio::select! {
             biased;
             // A client that breaks off, or speaks TLS here, is no error of ours (R-PNG-06, R-GEN-15).
-            ended = connection => if let Err(error) = ended {
+            ended = connection => if let Some(Err(error)) = ended {
                 tracing::debug!(%peer, error = &*error, "a connection ended");
             },
             () = watch.keep(quiet) => tracing::debug!(%peer, "nothing was asked on a connection"),
@@ -223,7 +223,8 @@ mod tests {
                 Ok(Response::new(body))
             }
         });
-        tokio::spawn(bound.serve(service, std::future::pending(), Duration::ZERO));
+        let lanes = Lanes::start(1).unwrap();
+        tokio::spawn(async move { bound.serve(service, &lanes, std::future::pending(), Duration::ZERO).await });
         (address, open)
     }
 

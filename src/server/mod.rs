@@ -68,9 +68,11 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let services = Services::new(&opened, &options);
     let changes = TaskTracker::new();
     let stack = stack::stack(services, changes.clone(), &opened, &options);
+    let lanes =
+        store::Lanes::start(std::thread::available_parallelism().map_or(1, usize::from)).map_err(Error::Threads)?;
     let housekeeping = housekeeping::start(&opened, &options);
     tracing::info!(address = %bound.address(), database = opened.metadata.backend().as_str(), root = %options.root.display(), "listening");
-    bound.serve(stack, stop, options.drain).await;
+    bound.serve(stack, &lanes, stop, options.drain).await;
     // Changes whose client went away are finished all the same.
     changes.close();
     if timeout(options.drain, changes.wait()).await.is_err() {

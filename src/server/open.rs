@@ -36,6 +36,8 @@ pub enum Error {
     Auth(#[from] auth::OpenError),
     #[error("cannot listen on {address}: {source}; choose another with --host and --port")]
     Bind { address: SocketAddr, source: io::Error },
+    #[error("cannot start the threads that take uploads: {0}")]
+    Threads(#[source] io::Error),
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),
     #[error(

@@ -4,6 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 /// Collect this much before it is worth a job, and no more than this while one runs.
 pub(super) const ENOUGH: usize = 512 * 1024;
+/// Collect this much where it is written at once: it should still be in the core's cache.
+pub(super) const IN_PLACE: usize = 128 * 1024;
 /// Shorter chunks are copied together: holding each on its own could hold a
 /// whole receive buffer for the sake of one byte.
 const SHORT: usize = 8 * 1024;
@@ -41,9 +43,9 @@ impl Gathered {
         self.len
     }
 
-    /// Whether a job to write them is worth its cost, and taking more has to wait for the disk.
-    pub(super) fn is_enough(&self) -> bool {
-        self.len >= ENOUGH || self.pieces.len() >= PIECES
+    /// Whether that many bytes are here, or as many pieces as are worth to be written.
+    pub(super) fn is_enough(&self, enough: usize) -> bool {
+        self.len >= enough || self.pieces.len() >= PIECES
     }
 
     /// Takes everything out.

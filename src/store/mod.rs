@@ -24,6 +24,7 @@ mod filesystem;
 mod gather;
 mod hasher;
 mod identity;
+mod lanes;
 mod layout;
 mod metrics;
 mod raw;
@@ -50,6 +51,7 @@ use crate::domain::{Algorithm, ByteRange, Digest, ObjectName, RepositoryName, Up
 
 pub use error::{CommitError, Error};
 pub use filesystem::Filesystem;
+pub use lanes::Lanes;
 pub use reader::BlobReader;
 pub use sendfile::SendfileIo;
 pub use upload::Upload;
@@ -160,7 +162,8 @@ pub trait Session: Send + 'static {
     fn keep_unsaved(&mut self);
 
     /// Appends. Hashing and writing go on in the background while the next
-    /// chunk is received; at most about 1 MiB waits at any time (I7).
+    /// chunk is received, or are done at once on a thread that may wait for the
+    /// disk; at most about 1 MiB waits at any time (I7).
     ///
     /// # Errors
     /// Also those of earlier chunks. After an error the session takes no more

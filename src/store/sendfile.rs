@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
@@ -27,8 +28,9 @@ use memmap2::Mmap;
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 
-use super::raw;
+use super::{lanes, raw};
 
 /// Shorter slices are not worth a call of their own.
 const WORTHWHILE: usize = 16 * 1024;
@@ -80,16 +82,35 @@ fn section_of(bytes: &[u8]) -> Option<(Arc<File>, u64)> {
 
 /// A plain TCP connection for hyper that sends mapped objects from their files.
 #[derive(Debug)]
-pub struct SendfileIo(TokioIo<TcpStream>);
+pub struct SendfileIo {
+    stream: TokioIo<TcpStream>,
+    /// The runtime that waits for it.
+    runtime: Handle,
+}
 
 impl SendfileIo {
     /// Of an accepted connection.
     pub fn new(stream: TcpStream) -> Self {
-        Self(TokioIo::new(stream))
+        Self { stream: TokioIo::new(stream), runtime: Handle::current() }
+    }
+
+    /// Has the socket waited for by the lane this connection is on, or else by the runtime it is on.
+    fn settle(&mut self) {
+        let runtime = lanes::here().unwrap_or_else(Handle::current);
+        if runtime.id() == self.runtime.id() {
+            return;
+        }
+        let _context = runtime.enter();
+        let moved = self.stream.inner().as_fd().try_clone_to_owned().and_then(|fd| TcpStream::from_std(fd.into()));
+        // Without a descriptor to spare it is waited for where it was, which works as well.
+        if let Ok(moved) = moved {
+            self.stream = TokioIo::new(moved);
+        }
+        self.runtime = runtime.clone();
     }
 
     fn poll_sendfile(&self, cx: &mut Context<'_>, file: &File, from: u64, len: usize) -> Poll<io::Result<usize>> {
-        let stream = self.0.inner();
+        let stream = self.stream.inner();
         loop {
             ready!(stream.poll_write_ready(cx))?;
             let mut offset = from;
@@ -110,7 +131,8 @@ impl SendfileIo {
 
 impl Read for SendfileIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, into)
+        self.settle();
+        Pin::new(&mut self.stream).poll_read(cx, into)
     }
 }
 
@@ -124,13 +146,14 @@ impl Write for SendfileIo {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.settle();
         let mapped = |slice: &IoSlice<'_>| if slice.len() >= WORTHWHILE { section_of(slice) } else { None };
         let first = slices.iter().enumerate().find_map(|(nth, slice)| Some((nth, mapped(slice)?)));
         match first {
             Some((0, (file, from))) => self.poll_sendfile(cx, &file, from, slices[0].len()),
             // The head goes first, and what else comes before.
-            Some((nth, _)) => Pin::new(&mut self.0).poll_write_vectored(cx, &slices[..nth]),
-            None => Pin::new(&mut self.0).poll_write_vectored(cx, slices),
+            Some((nth, _)) => Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..nth]),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -139,11 +162,11 @@ impl Write for SendfileIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -1,5 +1,6 @@
-//! The half of a session that never waits for the disk: it gathers what is
-//! received and hands it to a [`Writer`] on a blocking thread, one job at a time.
+//! The half of a session that waits for the disk only on a [lane](super::lanes): it
+//! gathers what is received and hands it to a [`Writer`], there at once, elsewhere on
+//! a blocking thread, one job at a time.
 
 use std::io;
 use std::mem;
@@ -8,7 +9,8 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::gather::Gathered;
+use super::gather::{self, Gathered};
+use super::lanes::{self, Wish};
 use super::waiting::Waiting;
 use super::writer::{Unsaved, Writer};
 use super::{CommitError, Error, Session, Stored};
@@ -27,6 +29,8 @@ pub struct Upload {
     waiting: Waiting,
     /// Who waits for what a dropped session still has to save.
     tracker: TaskTracker,
+    /// For a lane, once much has come.
+    wish: Option<Wish>,
 }
 
 #[derive(Debug)]
@@ -42,7 +46,7 @@ impl Upload {
         let accepted = writer.saved();
         let worker = Worker::Idle(writer);
         let (gathered, unsaved) = (Gathered::default(), Unsaved::Cut);
-        Self { id, worker, gathered, accepted, unsaved, failed: false, waiting, tracker }
+        Self { id, worker, gathered, accepted, unsaved, failed: false, waiting, tracker, wish: None }
     }
 
     /// Starts a job on the writer, which must be idle.
@@ -115,15 +119,22 @@ impl Session for Upload {
         }
         // Taken before anything is awaited: a dropped future loses no middle.
         self.accepted += chunk.len() as u64;
+        let in_place = lanes::write_in_place(chunk.len());
         self.gathered.push(chunk);
-        if !self.gathered.is_enough() {
+        if !self.gathered.is_enough(if in_place { gather::IN_PLACE } else { gather::ENOUGH }) {
             return Ok(());
         }
+        self.wish = self.wish.take().or_else(Wish::new);
         self.settle().await.map_err(|error| self.refuse(error))?;
-        let writer = self.take().map_err(|error| self.refuse(error))?;
+        let mut writer = self.take().map_err(|error| self.refuse(error))?;
         let (gathered, unsaved) = (self.gathered.take(), self.unsaved);
-        self.begin(writer, move |writer| writer.append(&gathered, unsaved));
-        Ok(())
+        if !in_place {
+            self.begin(writer, move |writer| writer.append(&gathered, unsaved));
+            return Ok(());
+        }
+        let appended = writer.append(&gathered, unsaved);
+        self.worker = Worker::Idle(writer);
+        appended.map_err(|error| self.refuse(error))
     }
 
     async fn save(&mut self) -> Result<u64, Error> {
@@ -195,6 +206,7 @@ impl Drop for Upload {
                     unsaved: Unsaved::Cut,
                     waiting: self.waiting.clone(),
                     tracker: self.tracker.clone(),
+                    wish: None,
                     ..*self
                 };
                 let save = async move {

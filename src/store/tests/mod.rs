@@ -1,6 +1,7 @@
 //! What the contract does not say because only files can show it.
 
 mod full;
+mod lanes;
 mod leftovers;
 mod model;
 mod order;
