@@ -218,6 +218,7 @@ fn guard(request: Request, limit: BodyLimit, idle: Duration) -> (Request, Option
             limit: limit.bytes,
             idle,
             deadline,
+            waiting: None,
             timer: None,
             rest: handed,
         };
@@ -251,18 +252,25 @@ struct Guarded {
     limit: u64,
     idle: Duration,
     deadline: Option<Instant>,
+    /// Since when nothing has come.
+    waiting: Option<Instant>,
+    /// Of an earlier wait, maybe: it is set anew when it ends, not with each of thousands of frames.
     timer: Option<Pin<Box<Sleep>>>,
     rest: Rest,
 }
 
 impl Guarded {
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (idle, deadline) = (self.idle, self.deadline);
-        let timer = self.timer.get_or_insert_with(|| {
-            let end = Instant::now() + idle;
-            Box::pin(sleep_until(deadline.map_or(end, |deadline| deadline.min(end))))
-        });
-        timer.as_mut().poll(cx)
+        let end = *self.waiting.get_or_insert_with(Instant::now) + self.idle;
+        let end = self.deadline.map_or(end, |deadline| deadline.min(end));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= end {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(end);
+        }
+        Poll::Pending
     }
 }
 
@@ -276,7 +284,7 @@ impl HttpBody for Guarded {
         this.asked = true;
         match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.timer = None;
+                this.waiting = None;
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 match this.left.checked_sub(length) {
                     Some(left) => this.left = left,
@@ -358,6 +366,35 @@ mod tests {
         }));
         let answer = timeout(Duration::from_secs(100), service.oneshot(blob(never()))).await;
         assert_eq!(answer.unwrap().unwrap().status(), StatusCode::OK);
+    }
+
+    /// R-GEN-14: from where it is waited for, not while nobody asks for more.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_be_slow_and_so_may_whoever_takes_it() {
+        const PAUSE: Duration = Duration::from_secs(50);
+        let slow = futures_util::stream::unfold(0, |nth| async move {
+            match nth {
+                0..4 => tokio::time::sleep(PAUSE).await,
+                4 => {}
+                _ => std::future::pending().await,
+            }
+            Some((Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"some"))), nth + 1))
+        });
+        let service = LimitsLayer::new(Options::default()).layer(service_fn(|request: Request| async {
+            let (mut body, begun) = (request.into_body(), Instant::now());
+            for _ in 0..4 {
+                body.frame().await.unwrap().unwrap();
+            }
+            tokio::time::sleep(PAUSE * 10).await;
+            body.frame().await.unwrap().unwrap();
+            let error = body.frame().await.unwrap().unwrap_err();
+            assert!(matches!(error.downcast_ref(), Some(BodyError::Stalled)), "{error}");
+            let took = begun.elapsed() - PAUSE * 14 - Options::default().idle;
+            assert!(took < Duration::from_secs(1), "{took:?} too late");
+            Ok::<_, Infallible>(Response::new(Body::Empty))
+        }));
+        let request = blob(Body::stream(http_body_util::StreamBody::new(Box::pin(slow))));
+        assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::OK);
     }
 
     #[tokio::test(start_paused = true)]
