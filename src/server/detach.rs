@@ -1,3 +1,5 @@
+//! Work that outlives whoever waits for it.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

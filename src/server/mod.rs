@@ -1,8 +1,9 @@
 //! Wires rooms together and serves: layers around the dispatch, sockets, drain.
 //!
 //! What is spawned in this room is awaited in this room: connections by
-//! [`listener`], requests that change something by [`dispatch`], and the
-//! housekeeping by [`run`], which returns when all of them have ended.
+//! [`listener`], also while they are on a [lane](store::Lanes), requests that
+//! change something by [`run`], wherever they were left, and so the housekeeping.
+//! It returns when all of them have ended.
 
 mod allocator;
 mod detach;

@@ -67,8 +67,11 @@ impl Lanes {
     /// Where the system has no thread for them.
     pub fn start(count: usize) -> io::Result<Self> {
         let stop = CancellationToken::new();
-        let runtimes: Vec<_> =
-            (0..count.max(1)).map(|_| Builder::new_current_thread().enable_all().build()).collect::<io::Result<_>>()?;
+        let guard = stop.clone().drop_guard();
+        // After each task the sockets are asked: whoever was kept waiting by a write of another must
+        // not be told that nothing came.
+        let runtime = || Builder::new_current_thread().event_interval(1).enable_all().build();
+        let runtimes: Vec<_> = (0..count.max(1)).map(|_| runtime()).collect::<io::Result<_>>()?;
         let lane = |runtime: &tokio::runtime::Runtime| Lane {
             runtime: runtime.handle().clone(),
             connections: AtomicUsize::new(0),
@@ -83,39 +86,35 @@ impl Lanes {
             };
             std::thread::Builder::new().name("upload".to_owned()).spawn(run)?;
         }
-        Ok(Self { lanes, _stop: Arc::new(stop.drop_guard()) })
+        Ok(Self { lanes, _stop: Arc::new(guard) })
     }
 
     /// Runs a connection to its end: here, or on a lane for as long as an upload of it wishes so.
     /// What it starts meanwhile starts here all the same. `None` where it panicked, or a lane was
     /// ended under it.
-    pub async fn drive<F>(&self, connection: F) -> Option<F::Output>
+    pub fn drive<F>(&self, connection: F) -> impl Future<Output = Option<F::Output>> + Send + use<F>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let wishes = Arc::new(AtomicUsize::new(0));
+        let (lanes, wishes) = (self.clone(), Arc::new(AtomicUsize::new(0)));
+        // Boxed at once, or it would be in this future twice.
         let mut connection = Box::pin(WISHES.scope(wishes.clone(), connection));
-        loop {
-            if let Some(ended) =
-                poll_fn(|cx| run_while(&mut connection, cx, || wishes.load(Ordering::Relaxed) == 0)).await
-            {
-                return Some(ended);
+        async move {
+            loop {
+                let ended = poll_fn(|cx| run_while(&mut connection, cx, || wishes.load(Ordering::Relaxed) == 0)).await;
+                if ended.is_some() {
+                    return ended;
+                }
+                let place = lanes.place();
+                let runtime = place.runtime().clone();
+                let (main, wishes) = (Handle::current(), wishes.clone());
+                let visit = Visit { connection: Some(connection), wishes, main, _place: place };
+                let (back, ended) = AbortOnDropHandle::new(runtime.spawn(visit)).await.ok()?;
+                if ended.is_some() {
+                    return ended;
+                }
+                connection = back;
             }
-            let (place, main, wishes) = (self.place(), Handle::current(), wishes.clone());
-            let moved = place.runtime().clone().spawn(async move {
-                let ended = poll_fn(|cx| {
-                    let _context = main.enter();
-                    run_while(&mut connection, cx, || wishes.load(Ordering::Relaxed) > 0)
-                })
-                .await;
-                drop(place);
-                (connection, ended)
-            });
-            let (back, ended) = AbortOnDropHandle::new(moved).await.ok()?;
-            if ended.is_some() {
-                return ended;
-            }
-            connection = back;
         }
     }
 
@@ -125,6 +124,39 @@ impl Lanes {
         let lane = self.lanes.iter().enumerate().min_by_key(count).map_or(0, |(lane, _)| lane);
         self.lanes[lane].connections.fetch_add(1, Ordering::Relaxed);
         Place { all: self.lanes.clone(), lane }
+    }
+}
+
+/// A connection on a lane. The runtime it came from is the current one whenever it is touched.
+struct Visit<F> {
+    /// Until it has ended, or goes back.
+    connection: Option<Pin<Box<F>>>,
+    wishes: Arc<AtomicUsize>,
+    main: Handle,
+    _place: Place,
+}
+
+impl<F: Future> Future for Visit<F> {
+    type Output = (Pin<Box<F>>, Option<F::Output>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let _context = this.main.enter();
+        let Some(mut connection) = this.connection.take() else { return Poll::Pending };
+        match run_while(&mut connection, cx, || this.wishes.load(Ordering::Relaxed) > 0) {
+            Poll::Ready(ended) => Poll::Ready((connection, ended)),
+            Poll::Pending => {
+                this.connection = Some(connection);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<F> Drop for Visit<F> {
+    fn drop(&mut self) {
+        let _context = self.main.enter();
+        drop(self.connection.take());
     }
 }
 
@@ -183,6 +215,13 @@ pub(super) fn here() -> Option<Handle> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
     use super::*;
 
     /// Moves by wish, and what it starts is not on the lane.
@@ -237,26 +276,60 @@ mod tests {
         assert!(lanes.lanes.iter().all(|lane| lane.connections.load(Ordering::Relaxed) == 0));
     }
 
-    /// Who drives a connection no more has dropped it, wherever it is.
+    /// Who drives a connection no more has dropped it, wherever it is, and there as if it were here.
     #[tokio::test]
     async fn a_connection_goes_with_whoever_drives_it() {
-        let lanes = Lanes::start(1).unwrap();
-        let (held, released) = tokio::sync::oneshot::channel::<()>();
-        let (tell, on_lane) = tokio::sync::oneshot::channel();
-        let driven = tokio::spawn({
-            let lanes = lanes.clone();
-            async move {
-                let connection = async move {
-                    let (_held, _wish) = (held, Wish::new());
-                    tokio::task::yield_now().await;
-                    tell.send(here().is_some()).unwrap();
-                    std::future::pending::<()>().await;
-                };
-                lanes.drive(connection).await
+        struct Held(Option<oneshot::Sender<tokio::runtime::Id>>);
+        impl Drop for Held {
+            fn drop(&mut self) {
+                self.0.take().unwrap().send(Handle::current().id()).unwrap();
             }
-        });
+        }
+        let lanes = Lanes::start(1).unwrap();
+        let (held, released) = oneshot::channel();
+        let (tell, on_lane) = oneshot::channel();
+        let connection = async move {
+            let (_held, _wish) = (Held(Some(held)), Wish::new());
+            tokio::task::yield_now().await;
+            tell.send(here().is_some()).unwrap();
+            std::future::pending::<()>().await;
+        };
+        let driven = tokio::spawn(lanes.drive(connection));
         assert!(on_lane.await.unwrap());
         driven.abort();
-        assert!(released.await.is_err());
+        assert_eq!(released.await.unwrap(), Handle::current().id());
+    }
+
+    /// Whom another's write kept waiting for longer than it would wait finds what has come meanwhile.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_came_while_a_lane_was_stopped_is_seen() {
+        const STOP: Duration = Duration::from_millis(300);
+        let lanes = Lanes::start(1).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = listener.accept().await.unwrap().0.into_std().unwrap();
+        let (ready, waits) = oneshot::channel();
+        let waiting = tokio::spawn(lanes.drive(async move {
+            let _wish = Wish::new();
+            tokio::task::yield_now().await;
+            let mut stream = {
+                let lane = here().unwrap();
+                let _context = lane.enter();
+                TcpStream::from_std(stream).unwrap()
+            };
+            ready.send(()).unwrap();
+            timeout(STOP / 3, stream.read_u8()).await
+        }));
+        waits.await.unwrap();
+        let stopping = tokio::spawn(lanes.drive(async move {
+            let _wish = Wish::new();
+            tokio::task::yield_now().await;
+            assert!(here().is_some());
+            std::thread::sleep(STOP);
+        }));
+        tokio::time::sleep(STOP / 6).await;
+        client.write_u8(7).await.unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap().expect("it had come in time").unwrap(), 7);
+        stopping.await.unwrap().unwrap();
     }
 }

@@ -32,7 +32,7 @@ const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
 
 /// A file takes as many bytes more than it holds without having anything reserved: the rest of
 /// its last block, and what says where its blocks are.
-const RESERVED: u64 = 256 * 1024;
+const SLACK: u64 = 256 * 1024;
 const EXT: u64 = 0xEF53;
 /// The kernel's numbers of file systems whose files are on this host.
 const LOCAL: [u64; 8] = {
@@ -142,10 +142,11 @@ impl Root {
         }
     }
 
-    /// Gives back what was reserved behind the end of a file of this length.
-    pub(super) fn release(&self, data: &File, metadata: &Metadata) -> io::Result<()> {
-        let reserved = self.reserves && metadata.blocks() * 512 > metadata.size() + RESERVED;
-        if reserved { data.set_len(metadata.size()) } else { Ok(()) }
+    /// Gives back what was reserved behind a file's end, where it is worth a call. A hint as well.
+    pub(super) fn release(&self, data: &File, metadata: &Metadata) {
+        if self.reserves && metadata.blocks() * 512 > metadata.size() + SLACK {
+            let _ = data.set_len(metadata.size());
+        }
     }
 
     /// An object's file; `None` where it is absent.

@@ -101,6 +101,7 @@ impl Writer {
             return self.failed.as_ref().map_or(Ok(()), |error| Err(again(error)));
         }
         let follows = self.hashed == self.written;
+        self.reserve(self.written + gathered.len() as u64);
         self.write(gathered)?;
         if follows {
             gathered.pieces().for_each(|piece| self.hasher.update(piece));
@@ -117,6 +118,16 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Sees to it that there is room until there, and for more to come. What is not used goes at
+    /// the commit, or with the session: at most as much again as that has.
+    fn reserve(&mut self, until: u64) {
+        if let Some(data) = self.data.as_ref().filter(|_| self.written >= LONG && until > self.reserved) {
+            let from = self.written.max(self.reserved);
+            self.reserved = until + until.min(WINDOW);
+            self.shared.root.reserve(data, from..self.reserved);
+        }
     }
 
     fn write(&mut self, gathered: &Gathered) -> io::Result<()> {
@@ -140,12 +151,6 @@ impl Writer {
             Some(data) => data,
             None => self.data.insert(self.shared.root.create_data(self.id)?),
         };
-        let until = self.written + gathered.len() as u64;
-        if self.written >= LONG && until > self.reserved {
-            let from = self.written.max(self.reserved);
-            self.reserved = until + until.min(WINDOW);
-            self.shared.root.reserve(data, from..self.reserved);
-        }
         let mut slices = gathered.slices();
         let mut rest = &mut *slices;
         let mut at = self.written;
@@ -184,12 +189,6 @@ impl Writer {
         let appended = self.append(gathered, Unsaved::Cut);
         if self.base.offset != self.written {
             self.base = self.record(self.current())?;
-        }
-        // Whoever comes next may take days to do so.
-        if let Some(data) = self.data.as_ref().filter(|_| self.reserved > self.written)
-            && data.set_len(self.written).is_ok()
-        {
-            self.reserved = self.written;
         }
         appended
     }
@@ -311,7 +310,7 @@ impl Writer {
         if len != self.written {
             return Err(io::Error::other(format!("an upload's file has {len} bytes instead of {}", self.written)));
         }
-        self.shared.root.release(data, &metadata)?;
+        self.shared.root.release(data, &metadata);
         failpoint("store.commit.written")?;
         timed(&self.shared.metrics.fsync, || data.sync_data())?;
         self.shared.root.steps.took(|| Step::SyncFile(layout::data_name(self.id)));
