@@ -28,7 +28,7 @@ use memmap2::Mmap;
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 
 use super::{lanes, raw};
 
@@ -84,29 +84,31 @@ fn section_of(bytes: &[u8]) -> Option<(Arc<File>, u64)> {
 #[derive(Debug)]
 pub struct SendfileIo {
     stream: TokioIo<TcpStream>,
-    /// The runtime that waits for it.
-    runtime: Handle,
+    /// The lane that waits for it, if one does.
+    lane: Option<Id>,
 }
 
 impl SendfileIo {
     /// Of an accepted connection.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream: TokioIo::new(stream), runtime: Handle::current() }
+        Self { stream: TokioIo::new(stream), lane: None }
     }
 
     /// Has the socket waited for by the lane this connection is on, or else by the runtime it is on.
     fn settle(&mut self) {
-        let runtime = lanes::here().unwrap_or_else(Handle::current);
-        if runtime.id() == self.runtime.id() {
+        let here = lanes::here();
+        let lane = here.as_ref().map(Handle::id);
+        if lane == self.lane {
             return;
         }
+        self.lane = lane;
+        let runtime = here.unwrap_or_else(Handle::current);
         let _context = runtime.enter();
         let moved = self.stream.inner().as_fd().try_clone_to_owned().and_then(|fd| TcpStream::from_std(fd.into()));
         // Without a descriptor to spare it is waited for where it was, which works as well.
         if let Ok(moved) = moved {
             self.stream = TokioIo::new(moved);
         }
-        self.runtime = runtime.clone();
     }
 
     fn poll_sendfile(&self, cx: &mut Context<'_>, file: &File, from: u64, len: usize) -> Poll<io::Result<usize>> {
