@@ -71,8 +71,8 @@ where
         let next = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, next);
         let auth = self.auth.clone();
+        let (mut head, body) = request.into_parts();
         Box::pin(async move {
-            let (mut head, body) = request.into_parts();
             let origin = head.extensions.get::<Origin>().cloned();
             let mut response = match caller(&auth, &head, origin.as_ref()).await {
                 Ok(caller) => {
@@ -99,8 +99,11 @@ async fn caller(auth: &Auth, head: &Parts, origin: Option<&Origin>) -> Result<Ca
     let checked = match Credentials::of(&head.headers) {
         Ok(Credentials::None) => return Ok(Caller::anonymous()),
         Ok(Credentials::Bearer(token)) => auth.bearer(token).await,
-        Ok(Credentials::Basic { user, password }) => auth.basic(&user, password.expose_secret(), &peer()).await,
-        Err(MalformedCredentials::Basic) => Err(auth.unreadable(&peer()).await),
+        // Boxed: tokens are the rule, and every request has room for what is not.
+        Ok(Credentials::Basic { user, password }) => {
+            Box::pin(auth.basic(&user, password.expose_secret(), &peer())).await
+        }
+        Err(MalformedCredentials::Basic) => Err(Box::pin(auth.unreadable(&peer())).await),
         Err(MalformedCredentials::Scheme) => Err(Rejection::Invalid),
     };
     checked.map_err(|rejection| rejected(rejection, || scope_of(matched, head.uri.query())))

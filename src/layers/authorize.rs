@@ -68,8 +68,8 @@ where
         let next = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, next);
         let auth = self.auth.clone();
+        let (mut head, body) = request.into_parts();
         Box::pin(async move {
-            let (mut head, body) = request.into_parts();
             match permit(&auth, &head).await {
                 Ok(permit) => {
                     if let Some(permit) = permit {

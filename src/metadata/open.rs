@@ -149,7 +149,8 @@ impl Metadata {
     /// Asks the database.
     pub(super) async fn read(&self, op: &'static str, sql: &Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         let began = Instant::now();
-        let rows = self.core.read(sql, args).await;
+        // Boxed, or every request that a cache answers would have to have room for it, many times over.
+        let rows = Box::pin(self.core.read(sql, args)).await;
         self.core.measure(op, began);
         rows
     }

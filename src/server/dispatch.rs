@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::{Method, Version};
 use tokio_util::task::TaskTracker;
 use tower::Service;
@@ -110,9 +111,10 @@ impl Service<Request> for Dispatch {
             return Box::pin(async { Ok(ErrorReply::broken(fault).into_response()) });
         };
         let changes = !matches!(call.method, Method::GET | Method::HEAD);
-        let work = async move { dispatch(&services, route, call).await };
         let tasks = self.tasks.clone();
-        let work = AssertUnwindSafe(work).catch_unwind().map(|done| Ok(done.unwrap_or_else(|panic| panicked(&*panic))));
+        let work = AssertUnwindSafe(dispatch(services, route, call))
+            .catch_unwind()
+            .map(|done| Ok(done.unwrap_or_else(|panic| panicked(&*panic))));
         if changes { Box::pin(Detach::new(work.in_current_span(), tasks)) } else { Box::pin(work) }
     }
 }
