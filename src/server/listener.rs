@@ -29,8 +29,6 @@ const BACKLOG: u32 = 4096;
 /// How long a connection may say nothing: before its first request, within a
 /// head, and between two requests; and how long it may take nothing of a reply.
 const QUIET: Duration = Duration::from_secs(90);
-/// Headers of one request, at most.
-const MAX_HEADERS: usize = 256;
 
 /// A socket that is ours already, so that a taken port is known before anything starts.
 pub struct Bound {
@@ -108,7 +106,9 @@ impl Bound {
 
 fn http(quiet: Duration) -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(quiet).max_headers(MAX_HEADERS);
+    // As many headers as hyper takes by itself, which is 100: told a number, it takes two blocks of
+    // memory for them from each request, and idle connections were the larger for it.
+    http.http1().timer(TokioTimer::new()).header_read_timeout(quiet);
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(quiet)
